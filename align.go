@@ -1,0 +1,467 @@
+package align
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+)
+
+// Client records what happens in a chat app and delivers it to a collector. It is safe for concurrent use. A zero Client
+// is a closed one: recording returns [ErrClosed] and nothing panics.
+type Client struct {
+	cfg   Config // defaults applied; read-only after New
+	rules *rules
+	seed  maphash.Seed
+	ids   idSource
+
+	buf       *buffer // nil in a zero client
+	gate      *gate
+	transport *transport
+	group     errgroup.Group     // the senders and the idle watch
+	ctx       context.Context    // ends when Close is out of time
+	cancel    context.CancelFunc // ends ctx
+
+	idleMu   sync.Mutex // guards idle
+	idle     *idleTracker
+	idleWake chan struct{}   // capacity 1: the first session opened
+	idleCtx  context.Context // ends when Close begins
+	idleStop context.CancelFunc
+
+	closing   atomic.Bool
+	closed    chan struct{} // closed when Close is done
+	truncated atomic.Uint64
+	idled     atomic.Uint64
+}
+
+// New returns a client that sends to the collector of cfg. Wrong settings are returned as *[FieldError], all of them
+// joined, and then nothing was started. [Client.Close] ends what New starts.
+func New(cfg Config) (*Client, error) {
+	cfg = cfg.withDefaults()
+	if !cfg.Disabled {
+		if err := cfg.validate(); err != nil {
+			return nil, err
+		}
+	}
+	c := &Client{
+		cfg:      cfg,
+		rules:    newRules(cfg.Limits),
+		seed:     maphash.MakeSeed(),
+		idle:     newIdleTracker(),
+		idleWake: make(chan struct{}, 1),
+		closed:   make(chan struct{}),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.idleCtx, c.idleStop = context.WithCancel(c.ctx)
+	c.gate = newGate(cfg.Logger, cfg.Senders)
+	if cfg.Disabled {
+		c.buf = newBuffer(&Config{})
+		return c, nil
+	}
+	c.buf = newBuffer(&cfg)
+	c.transport = newTransport(&cfg)
+	for i := range cfg.Senders {
+		s := &sender{lane: i, buf: c.buf, gate: c.gate, transport: c.transport, interval: cfg.FlushInterval, dropped: c.tell}
+		c.group.Go(func() error { return s.run(c.ctx) })
+	}
+	if cfg.IdleTimeout > 0 {
+		c.group.Go(c.watchIdle)
+	}
+	return c, nil
+}
+
+// record is the one path of every event: normalize, validate, redact, encode once, append to the buffer.
+func (c *Client) record(ctx context.Context, p payload) error {
+	if c == nil || c.buf == nil || c.closing.Load() {
+		return ErrClosed
+	}
+	if c.cfg.Disabled {
+		c.buf.vanish(DropDisabled)
+		return nil
+	}
+	now := time.Now()
+	err := c.accept(ctx, p, now)
+	if err == nil {
+		c.follow(p, now)
+	}
+	return err
+}
+
+// accept is record without the bookkeeping: what the client records on its own account comes this way, too.
+func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
+	p.normalize()
+	if err := c.rules.check(p); err != nil {
+		c.buf.refuse()
+		return err
+	}
+	if c.cfg.Redact != 0 {
+		redact(p, c.cfg.Redact)
+	}
+	if c.cfg.BeforeSend != nil {
+		if reason := c.beforeSend(p); reason != "" {
+			c.buf.vanish(reason)
+			id := c.ids.next()
+			c.tell([]Drop{{EventID: hex.EncodeToString(id[:]), EventType: p.kind(), SessionID: sessionOf(p), Reason: reason}})
+			return nil
+		}
+		if err := c.rules.check(p); err != nil {
+			c.buf.refuse()
+			return err
+		}
+	}
+	c.withhold(p)
+	return c.enqueue(ctx, p, now)
+}
+
+// enqueue encodes an event and hands it to the buffer. It keeps nothing of p.
+func (c *Client) enqueue(ctx context.Context, p payload, now time.Time) error {
+	scratch := scratchPool.Get().(*[]byte)
+	entry := appendEvent((*scratch)[:0], c.cfg.ProjectID, c.ids.next(), now, p)
+	dropped, err := c.buf.push(ctx, c.laneOf(p), entry, now, receiptFrom(ctx))
+	if cap(entry) <= maxScratch {
+		*scratch = entry
+		scratchPool.Put(scratch)
+	}
+	c.tell(dropped)
+	return err
+}
+
+// scratchPool holds buffers to encode in before the buffer's lock is taken, so that it is held for one copy only.
+var scratchPool = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
+
+// maxScratch keeps one large message from staying in the pool for good.
+const maxScratch = 64 << 10
+
+// laneOf spreads sessions over the senders, each session always to the same one.
+func (c *Client) laneOf(p payload) int {
+	if len(c.buf.lanes) == 1 {
+		return 0
+	}
+	return int(maphash.String(c.seed, p.lane()) % uint64(len(c.buf.lanes)))
+}
+
+func sessionOf(p payload) string {
+	if p.kind() == EventIdentify {
+		return ""
+	}
+	return p.lane()
+}
+
+// redact masks personal data in everything of p that people write.
+func redact(p payload, kinds Redaction) {
+	p.redact(kinds.Redact)
+	if props := p.properties(); props != nil && len(*props) > 0 {
+		masked := make(Properties, len(*props)) // the old one is the caller's
+		for k, v := range *props {
+			masked[k] = kinds.Redact(v)
+		}
+		*props = masked
+	}
+}
+
+// beforeSend asks the hook and returns why the event is to be dropped, empty if it is not.
+func (c *Client) beforeSend(p payload) (reason DropReason) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.cfg.Logger.Error("align: Config.BeforeSend panicked, event dropped", "event_type", p.kind())
+			reason = DropPanic
+		}
+	}()
+	if props := p.properties(); props != nil {
+		*props = maps.Clone(*props)
+	}
+	event := Event{Type: p.kind()}
+	p.attach(&event)
+	if f := event.MessageFeedback; f != nil {
+		f.Reasons = slices.Clone(f.Reasons)
+	}
+	if f := event.SessionFeedback; f != nil {
+		f.Reasons = slices.Clone(f.Reasons)
+	}
+	if !c.cfg.BeforeSend(&event) {
+		return DropBeforeSend
+	}
+	return ""
+}
+
+// withhold leaves out what may not leave the process, and cuts what is too long to.
+func (c *Client) withhold(p payload) {
+	if c.cfg.NoContent {
+		if w, ok := p.(interface{ withholdContent() }); ok {
+			w.withholdContent()
+		}
+	}
+	if m, ok := p.(*Message); ok && m.cut(c.cfg.MaxContentBytes) {
+		c.truncated.Add(1)
+	}
+}
+
+// tell passes drops on to Config.OnDrop.
+func (c *Client) tell(drops []Drop) {
+	if c.cfg.OnDrop == nil {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.cfg.Logger.Error("align: Config.OnDrop panicked")
+		}
+	}()
+	for _, d := range drops {
+		c.cfg.OnDrop(d)
+	}
+}
+
+// follow tells the idle tracker what an accepted event means for its session.
+func (c *Client) follow(p payload, now time.Time) {
+	if c.cfg.IdleTimeout < 0 {
+		return
+	}
+	switch p := p.(type) {
+	case interface{ activity() time.Time }: // an opening or a message
+		c.idleMu.Lock()
+		first := c.idle.touch(sessionOf(p.(payload)), now, p.activity())
+		c.idleMu.Unlock()
+		if first {
+			select {
+			case c.idleWake <- struct{}{}:
+			default:
+			}
+		}
+	case *SessionEnd:
+		c.idleMu.Lock()
+		c.idle.forget(p.SessionID)
+		c.idleMu.Unlock()
+	}
+}
+
+// watchIdle closes sessions that have gone quiet, with one timer for all of them.
+func (c *Client) watchIdle() error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-c.idleWake:
+		case <-c.idleCtx.Done():
+			return nil
+		}
+		if wait, any := c.closeIdle(); any {
+			timer.Reset(wait)
+		}
+	}
+}
+
+// closeIdle closes every session that is due and returns how long until the next one is; false if none is open.
+func (c *Client) closeIdle() (wait time.Duration, any bool) {
+	slice := make([]quiet, 0, 256) // a few at a time, so that no recording call waits for the tracker
+	for {
+		c.idleMu.Lock()
+		due := c.idle.expired(slice, time.Now().Add(-c.cfg.IdleTimeout))
+		next, any := c.idle.next()
+		c.idleMu.Unlock()
+		for i, q := range due {
+			if !c.closeQuiet(q, CloseIdle) {
+				c.idleMu.Lock()
+				for _, q := range slices.Backward(due[i:]) {
+					c.idle.restore(q)
+				}
+				c.idleMu.Unlock()
+				return c.cfg.FlushInterval, true // the buffer is full: later
+			}
+			c.idled.Add(1)
+		}
+		if len(due) < cap(slice) {
+			return max(time.Until(next.Add(c.cfg.IdleTimeout)), 0), any
+		}
+	}
+}
+
+// closeQuiet records the end of a session on the client's own account. It never waits for room; false means there is none.
+func (c *Client) closeQuiet(q quiet, reason CloseReason) bool {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := c.accept(ended, &SessionEnd{SessionID: q.id, Reason: reason, EndTime: q.activity}, time.Now())
+	return !errors.Is(err, ErrBufferFull)
+}
+
+// idSource makes event ids: UUIDv7, unpredictable and in order of time, so that stores insert them in order.
+type idSource struct {
+	mu   sync.Mutex // guards all below
+	pool [64 * 16]byte
+	rest bytes.Reader
+}
+
+func (s *idSource) next() uuid.UUID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rest.Len() == 0 {
+		rand.Read(s.pool[:])
+		s.rest.Reset(s.pool[:])
+	}
+	id, err := uuid.NewV7FromReader(&s.rest)
+	if err != nil {
+		panic(err) // the pool holds whole ids
+	}
+	return id
+}
+
+// Flush sends everything accepted before the call, without waiting for batches to fill, and returns nil when the
+// collector has acknowledged it. Recording goes on meanwhile. When ctx ends first (or [Config.CloseTimeout], if ctx has no
+// deadline) it returns a *[DeliveryError]; what is pending then stays in the buffer and is still retried.
+func (c *Client) Flush(ctx context.Context) error {
+	if c == nil || c.buf == nil || c.closing.Load() {
+		return ErrClosed
+	}
+	ctx, cancel := c.withDeadline(ctx)
+	defer cancel()
+	before := c.Stats()
+	waits := c.buf.await()
+	defer c.buf.leave(waits)
+	for _, w := range waits {
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			return c.deliveryError(before, ctx.Err())
+		}
+	}
+	if after := c.Stats(); after.Dropped[DropClosed] > 0 {
+		return c.deliveryError(before, ErrClosed)
+	}
+	return nil
+}
+
+// Wait is [Client.Flush] under the name that goes with [Receipt.Wait].
+func (c *Client) Wait(ctx context.Context) error { return c.Flush(ctx) }
+
+// Close sends what is left, retrying until ctx ends (or for [Config.CloseTimeout], if ctx has no deadline), and stops:
+// when it returns no goroutine, timer or connection of the client's is left. If something could not be delivered it
+// returns a *[DeliveryError] and that is dropped, under [DropClosed]. Open sessions stay open, unless
+// [Config.CloseSessionsOnShutdown] says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
+//
+// At shutdown pass a fresh context: the one that told you to stop has ended.
+func (c *Client) Close(ctx context.Context) error {
+	if c == nil || c.buf == nil {
+		return nil
+	}
+	ctx, cancel := c.withDeadline(ctx)
+	defer cancel()
+	if !c.closing.CompareAndSwap(false, true) {
+		select {
+		case <-c.closed:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer close(c.closed)
+	before := c.Stats()
+	c.idleStop()
+	if c.cfg.CloseSessionsOnShutdown {
+		c.closeOpenSessions()
+	}
+	c.buf.close()
+	c.gate.hurry()
+	stop := context.AfterFunc(ctx, c.cancel)
+	c.group.Wait()
+	stop()
+	c.cancel()
+	if c.transport != nil {
+		c.transport.close()
+	}
+	lost := c.buf.abandon()
+	c.tell(lost)
+	if len(lost) > 0 {
+		err := c.deliveryError(before, ctx.Err())
+		c.cfg.Logger.Error("align: closed before everything was delivered", "error", err)
+		return err
+	}
+	return nil
+}
+
+func (c *Client) closeOpenSessions() {
+	for slice := make([]quiet, 0, 256); ; {
+		c.idleMu.Lock()
+		open := c.idle.expired(slice, time.Now())
+		c.idleMu.Unlock()
+		for _, q := range open {
+			c.closeQuiet(q, CloseShutdown)
+		}
+		if len(open) == 0 {
+			return
+		}
+	}
+}
+
+func (c *Client) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, c.cfg.CloseTimeout)
+}
+
+func (c *Client) deliveryError(before Stats, cause error) *DeliveryError {
+	now := c.Stats()
+	return &DeliveryError{
+		Delivered: now.Delivered - before.Delivered,
+		Dropped:   now.dropped() - before.dropped(),
+		Pending:   now.Pending,
+		Err:       errors.Join(cause, c.gate.health()),
+	}
+}
+
+// Health returns nil while the collector takes what it is sent, or when nothing was sent yet, and else a *[HealthError]:
+// wrapping [ErrUnauthorized] when the key is refused, a [*StatusError] for other answers, a network error where there
+// was none.
+func (c *Client) Health() error {
+	if c == nil || c.buf == nil {
+		return ErrClosed
+	}
+	return c.gate.health()
+}
+
+// Stats are a client's counts, in events unless they say otherwise, since New. At any moment
+// Accepted = Delivered + all of Dropped + Pending.
+type Stats struct {
+	Accepted  uint64                // recording calls that returned nil, and closes the client records itself
+	Delivered uint64                // acknowledged by the collector
+	Dropped   map[DropReason]uint64 // accepted, but will not be delivered
+	Pending   uint64                // waiting and in flight
+
+	PendingBytes uint64 // bytes of Pending, as they go on the wire
+	Full         uint64 // calls that returned ErrBufferFull
+	Invalid      uint64 // calls that returned a *FieldError
+	Truncated    uint64 // messages cut to Config.MaxContentBytes
+	IdleCloses   uint64 // sessions the client closed because they went quiet
+	OpenSessions uint64 // sessions it is watching now
+}
+
+func (s *Stats) dropped() (n uint64) {
+	for _, count := range s.Dropped {
+		n += count
+	}
+	return n
+}
+
+// Stats returns the client's counts, all of one moment. A zero Client's are zero.
+func (c *Client) Stats() Stats {
+	if c == nil || c.buf == nil {
+		return Stats{}
+	}
+	s := c.buf.stats()
+	s.Truncated = c.truncated.Load()
+	s.IdleCloses = c.idled.Load()
+	c.idleMu.Lock()
+	s.OpenSessions = uint64(c.idle.open())
+	c.idleMu.Unlock()
+	return s
+}

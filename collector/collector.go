@@ -1,0 +1,220 @@
+// Package collector is the plan of the server: what it keeps (facts), what people look at (views derived from facts),
+// and the [Store] that does both.
+//
+// Every event that arrives is a fact with an id. Storing it twice changes nothing, and the order in which facts arrive
+// changes nothing: each view is derived by a rule that does not depend on arrival, so retries, replicas and reordering
+// need no coordination anywhere. The rules stand beside the types below.
+//
+// Adapters live in packages of their own, named after what they adapt: ingest (the dialects clients speak), store/…
+// (databases), conversations (the read API). Dependencies point from them to here.
+package collector
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+// DefaultIdleTimeout is how long a session may be without activity before it counts as closed.
+const DefaultIdleTimeout = 30 * time.Minute
+
+// Errors of a [Store] that a caller branches on.
+var (
+	// ErrNotFound says that the project has no such thing.
+	ErrNotFound = errors.New("collector: not found")
+	// ErrBusy says that the store's queue is full: try again in a moment.
+	ErrBusy = errors.New("collector: busy")
+	// ErrPageToken says that a page token was not made by this store.
+	ErrPageToken = errors.New("collector: page token not understood")
+)
+
+// Fact is one event as a client told it, in the words of the ingestion schema, whatever dialect it came in.
+type Fact struct {
+	// ID is the event's id: a UUID in 32 lower-case hex digits when it is one in any form, else the client's own text.
+	ID string
+	// Event is the whole event. Its project_id says nothing: the project is the key's.
+	Event *ingestionv1alpha.Event
+	// Time is when it happened by the client's clock, or ReceiveTime where the client gave none that can be kept.
+	Time time.Time
+	// ReceiveTime is when the collector read it.
+	ReceiveTime time.Time
+}
+
+// SetAside is an event that was not good enough to be a fact. It is kept so that nothing is lost without a word.
+type SetAside struct {
+	// EventID is as sent, empty where it could not be read.
+	EventID string
+	// Reason is one of a closed set of words; see package ingest.
+	Reason string
+	// Raw is the event's bytes as they came: protobuf or JSON.
+	Raw []byte
+	// ReceiveTime is when the collector read it.
+	ReceiveTime time.Time
+}
+
+// Batch is what one request brought.
+type Batch struct {
+	Facts    []Fact
+	SetAside []SetAside
+}
+
+// Appended counts what became of a [Batch].
+type Appended struct {
+	Stored    int // facts that were new
+	Duplicate int // facts that were here already
+	SetAside  int
+}
+
+// Order is the one order in which facts override each other: by time, then by id. The greatest is current.
+type Order struct {
+	Time time.Time
+	ID   string
+}
+
+// Compare returns -1, 0 or +1 as o stands before, at or after p.
+func (o Order) Compare(p Order) int {
+	return cmp.Or(o.Time.Compare(p.Time), cmp.Compare(o.ID, p.ID))
+}
+
+// Conversation is a session, as its facts add up.
+type Conversation struct {
+	ID string
+	// UserID is that of the first opening by [Order] that named a user; it stays.
+	UserID string
+	// AssistantID and Title are of the last opening by [Order] that gave one.
+	AssistantID string
+	Title       string
+	// StartTime is the earliest of openings and messages.
+	StartTime time.Time
+	// LastActivity is the latest of openings, messages and the end times that closes report. Feedback is no activity.
+	LastActivity time.Time
+	// CloseTime and CloseReason are of the close with the greatest CloseTime. An explicit close speaks for the moment it
+	// was made; an idle one only for the activity its client had seen, so later activity on another replica wins.
+	// Zero when there is none.
+	CloseTime   time.Time
+	CloseReason string
+	// MessageCount counts distinct message indexes.
+	MessageCount int
+	// Vote is the latest vote by [Order] on the session as a whole.
+	Vote Vote
+	// Properties holds, key by key, the last value by [Order] of openings and closes.
+	Properties map[string]string
+}
+
+// State says how a conversation stands.
+type State int
+
+const (
+	StateOpen State = iota
+	StateClosed
+)
+
+// State derives, at now, whether the conversation is open, and when and why it ended if not. A close ends it unless there
+// was activity after the moment it speaks for; later activity opens it again; no activity for the idle timeout ends it.
+// It ends at its last activity, never at the moment someone noticed.
+func (c *Conversation) State(now time.Time, idle time.Duration) (state State, end time.Time, reason string) {
+	switch {
+	case !c.CloseTime.IsZero() && !c.CloseTime.Before(c.LastActivity):
+		return StateClosed, c.LastActivity, c.CloseReason
+	case idle > 0 && now.Sub(c.LastActivity) >= idle:
+		return StateClosed, c.LastActivity, CloseIdle
+	}
+	return StateOpen, time.Time{}, ""
+}
+
+// Why a session was closed.
+const (
+	CloseExplicit = "explicit"
+	CloseIdle     = "idle"
+	CloseShutdown = "shutdown"
+	CloseTransfer = "transfer"
+)
+
+// Vote is a thumb.
+type Vote int
+
+const (
+	VoteNone Vote = iota
+	VoteUp
+	VoteDown
+)
+
+// Message is the current version of a message: of all events at its index, the last by [Order].
+type Message struct {
+	Index      int32
+	Role       string // user, assistant, system, tool or human
+	Content    string
+	Time       time.Time
+	Versions   int // events at this index that differ in role or content
+	Vote       Vote
+	Comment    string // of the current vote
+	Properties map[string]string
+}
+
+// Page asks for one page of a list. Token is empty for the first, else what the page before returned.
+type Page struct {
+	Size  int
+	Token string
+}
+
+// Scope is what a key may do.
+type Scope string
+
+const (
+	ScopeIngest Scope = "ingest" // send events
+	ScopeRead   Scope = "read"   // look at conversations
+	ScopeAdmin  Scope = "admin"  // both, and whatever administers the project
+)
+
+// Allows reports whether a key of scope s may do what needs scope need.
+func (s Scope) Allows(need Scope) bool { return s == need || s == ScopeAdmin }
+
+// Key is what is kept of an API key. The key itself is shown once and never stored.
+type Key struct {
+	// Hash is the SHA-256 of the whole key. Keys carry 256 random bits, so a fast hash is the right one.
+	Hash       [32]byte
+	Hint       string // the last four characters, for people
+	Project    string
+	Scope      Scope
+	CreateTime time.Time
+}
+
+// Store keeps facts and answers from the views derived from them. It is safe for concurrent use.
+// Package storetest is the behaviour every implementation shows.
+type Store interface {
+	// Append stores a batch and returns when it is durable. It stores all of it or, with an error, none.
+	// A fact already here under the same project and id is counted as a duplicate and changes nothing.
+	// It returns ErrBusy at once when too much is waiting already.
+	Append(ctx context.Context, project string, batch Batch) (Appended, error)
+
+	// Conversations lists a project's conversations by start time, newest first, ties by id, and the next page's token,
+	// empty on the last page.
+	Conversations(ctx context.Context, project string, page Page) ([]Conversation, string, error)
+	// Messages lists the current messages of a conversation by index. ErrNotFound when there is no such conversation.
+	Messages(ctx context.Context, project, conversation string, page Page) ([]Message, string, error)
+	// Totals counts what a project holds.
+	Totals(ctx context.Context, project string) (Totals, error)
+
+	// CreateKey keeps a new key.
+	CreateKey(ctx context.Context, key Key) error
+	// KeyByHash returns the key with that hash, or ErrNotFound.
+	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
+
+	// Ready returns nil when the store can write.
+	Ready(ctx context.Context) error
+	// Close waits for appends under way, then frees everything. Appends after it return an error.
+	Close() error
+}
+
+// Totals counts what a project holds.
+type Totals struct {
+	Facts         int
+	SetAside      int
+	Users         int
+	Conversations int
+	Messages      int // current messages: distinct session and index
+	Votes         int // current votes, on messages and sessions
+}

@@ -1,0 +1,209 @@
+package align
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Defaults of [Config].
+const (
+	DefaultHost            = "http://127.0.0.1:7311"
+	DefaultFlushInterval   = 3 * time.Second
+	DefaultBatchEvents     = 500
+	DefaultBatchBytes      = 512 << 10
+	DefaultBufferEvents    = 100_000
+	DefaultBufferBytes     = 64 << 20
+	DefaultSenders         = 1
+	DefaultAttemptTimeout  = 10 * time.Second
+	DefaultCloseTimeout    = 5 * time.Second
+	DefaultIdleTimeout     = 30 * time.Minute
+	DefaultMaxContentBytes = 1 << 20
+)
+
+// Config is how a client is set up. ProjectID and APIKey are required; every other zero field means its default.
+// A Config never prints its key.
+type Config struct {
+	// ProjectID says which project events belong to. Falls back to ALIGNAI_PROJECT_ID.
+	ProjectID string
+	// APIKey is a key with the ingest scope. Falls back to ALIGNAI_API_KEY.
+	APIKey string
+	// Host is the collector's base URL. Falls back to ALIGNAI_HOST, then to DefaultHost: a collector on this machine.
+	// Plain http is for loopback addresses; elsewhere it needs Insecure.
+	Host string
+	// Insecure allows plain http to another machine: keys and conversations then cross the network readable.
+	Insecure bool
+	// Disabled makes a client that accepts everything and sends nothing. It needs no other setting.
+	Disabled bool
+
+	// FlushInterval is how long an event waits for its batch to fill. Default 3 s.
+	FlushInterval time.Duration
+	// BatchEvents and BatchBytes are when a batch is full, and the most a request carries. Defaults 500 and 512 KiB.
+	BatchEvents, BatchBytes int
+	// BufferEvents and BufferBytes bound what is held, waiting and in flight. Defaults 100,000 and 64 MiB.
+	BufferEvents, BufferBytes int
+	// Overflow says what happens when they are used up. Default OverflowReject.
+	Overflow Overflow
+	// Senders is how many requests may be under way at once. Each sender serves its share of the sessions, so the events
+	// of one session always leave in order. Default 1, at most 64.
+	Senders int
+	// AttemptTimeout bounds one request. Default 10 s.
+	AttemptTimeout time.Duration
+	// CloseTimeout bounds [Client.Flush] and [Client.Close] when their context has no deadline. Default 5 s.
+	CloseTimeout time.Duration
+	// IdleTimeout is how long a session may be without opening or message before the client closes it.
+	// Default 30 min; negative: never.
+	IdleTimeout time.Duration
+	// CloseSessionsOnShutdown makes Close close the sessions that are still open, with the reason shutdown.
+	CloseSessionsOnShutdown bool
+
+	// MaxContentBytes is the length in bytes beyond which message content is cut, visibly. Default 1 MiB, at least 256.
+	MaxContentBytes int
+	// Limits are the limits that differ from project to project.
+	Limits Limits
+
+	// NoContent keeps every word of a conversation in this process: of messages only the length is sent, comments and
+	// session titles not at all. Custom properties are sent.
+	NoContent bool
+	// Redact masks kinds of personal data in message content, comments, reasons, session titles and property values.
+	Redact Redaction
+	// BeforeSend sees every event before it is encoded, after Redact and NoContent, in the goroutine that records it. It
+	// may change the event, and drops it by returning false. If it panics the event is dropped, too: what it should have
+	// removed may still be in there. What it leaves must keep the limits.
+	BeforeSend func(*Event) bool
+
+	// OnDrop is told of every event that was accepted and will not be delivered. It is called from several goroutines,
+	// must return quickly, and must not call the client.
+	OnDrop func(Drop)
+	// Logger gets one line for each distinct cause of trouble, never content or keys. Default slog.Default().
+	Logger *slog.Logger
+	// HTTPClient makes the requests. Its redirect policy is not used: redirects are not followed. Default a client of
+	// the SDK's own, with http.DefaultTransport's settings.
+	HTTPClient *http.Client
+}
+
+// withDefaults returns the config with every zero field filled in.
+func (c Config) withDefaults() Config {
+	c.ProjectID = cmp.Or(c.ProjectID, os.Getenv("ALIGNAI_PROJECT_ID"))
+	c.APIKey = cmp.Or(c.APIKey, os.Getenv("ALIGNAI_API_KEY"))
+	c.Host = strings.TrimRight(cmp.Or(c.Host, os.Getenv("ALIGNAI_HOST"), DefaultHost), "/")
+	c.FlushInterval = cmp.Or(c.FlushInterval, DefaultFlushInterval)
+	c.BatchEvents = cmp.Or(c.BatchEvents, DefaultBatchEvents)
+	c.BatchBytes = cmp.Or(c.BatchBytes, DefaultBatchBytes)
+	c.BufferEvents = cmp.Or(c.BufferEvents, DefaultBufferEvents)
+	c.BufferBytes = cmp.Or(c.BufferBytes, DefaultBufferBytes)
+	c.Senders = cmp.Or(c.Senders, DefaultSenders)
+	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout)
+	c.CloseTimeout = cmp.Or(c.CloseTimeout, DefaultCloseTimeout)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
+	c.MaxContentBytes = cmp.Or(c.MaxContentBytes, DefaultMaxContentBytes)
+	c.Limits.Properties = cmp.Or(c.Limits.Properties, DefaultLimitProperties)
+	c.Limits.PropertyValue = cmp.Or(c.Limits.PropertyValue, DefaultLimitPropertyValue)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	return c
+}
+
+// validate returns every problem of a config with its defaults applied, as *[FieldError], joined.
+func (c *Config) validate() error {
+	var problems []error
+	problem := func(field, rule, limit string) {
+		problems = append(problems, &FieldError{"Config." + field, rule, limit})
+	}
+	if strings.TrimSpace(c.ProjectID) == "" {
+		problem("ProjectID", "required", "")
+	} else if !isText(c.ProjectID) {
+		problem("ProjectID", "utf8", "")
+	}
+	if strings.TrimSpace(c.APIKey) == "" {
+		problem("APIKey", "required", "")
+	} else if strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		problem("APIKey", "setting", "printable ASCII without spaces")
+	}
+	if limit := c.hostProblem(); limit != "" {
+		problem("Host", "setting", limit)
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"FlushInterval", c.FlushInterval}, {"AttemptTimeout", c.AttemptTimeout}, {"CloseTimeout", c.CloseTimeout}} {
+		if d.value < 0 {
+			problem(d.field, "min", "0")
+		}
+	}
+	for _, n := range []struct {
+		field           string
+		value, min, max int
+	}{
+		{"BatchEvents", c.BatchEvents, 1, math.MaxInt},
+		{"BatchBytes", c.BatchBytes, 1, math.MaxInt},
+		{"BufferEvents", c.BufferEvents, 1, math.MaxInt},
+		{"Senders", c.Senders, 1, 64},
+		{"MaxContentBytes", c.MaxContentBytes, 256, math.MaxInt},
+		{"Limits.Properties", c.Limits.Properties, 1, math.MaxInt},
+		{"Limits.PropertyValue", c.Limits.PropertyValue, 1, math.MaxInt},
+		{"Overflow", int(c.Overflow), int(OverflowReject), int(OverflowDropOldest)},
+	} {
+		if n.value < n.min {
+			problem(n.field, "min", strconv.Itoa(n.min))
+		} else if n.value > n.max {
+			problem(n.field, "max", strconv.Itoa(n.max))
+		}
+	}
+	if largest := c.largestEvent(); c.BufferBytes < largest {
+		problem("BufferBytes", "min", fmt.Sprintf("%d, to hold one event of the largest size that the other limits allow", largest))
+	}
+	return errors.Join(problems...)
+}
+
+// largestEvent bounds the encoded size of one event: content, properties and a comment at four bytes a code point, and
+// what stands around them.
+func (c *Config) largestEvent() int {
+	const fixed = 16 << 10
+	return c.MaxContentBytes + c.Limits.Properties*(4*c.Limits.PropertyValue+128) + fixed
+}
+
+// hostProblem says what the host should be, empty if it is fine.
+func (c *Config) hostProblem() string {
+	u, err := url.Parse(c.Host)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return "a URL such as https://collector.example.com"
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return "a URL without user, query and fragment"
+	case u.Scheme == "http" && !c.Insecure && !isLoopback(u.Hostname()):
+		return "https, or loopback, or allowed by Insecure"
+	}
+	return ""
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// String says what matters of a config, without its key.
+func (c Config) String() string {
+	key := "none"
+	if c.APIKey != "" {
+		key = "[hidden]"
+	}
+	return fmt.Sprintf("align.Config{ProjectID: %q, APIKey: %s, Host: %q, Disabled: %t}", c.ProjectID, key, c.Host, c.Disabled)
+}
+
+// GoString is String: %#v hides the key, too.
+func (c Config) GoString() string { return c.String() }
+
+// LogValue is what slog shows: the same as String.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText is what encoders such as JSON write: the same as String.
+func (c Config) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

@@ -1,0 +1,5 @@
+package align
+
+import "log/slog"
+
+var discard = slog.New(slog.DiscardHandler)

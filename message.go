@@ -1,0 +1,86 @@
+package align
+
+import (
+	"context"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// Role says who wrote a message.
+type Role string
+
+const (
+	RoleUser      Role = "user"
+	RoleAssistant Role = "assistant"
+)
+
+// Message is one message of a session.
+type Message struct {
+	// SessionID identifies the session: 1 to 64 Unicode code points. The session need not have been opened by this client.
+	SessionID string `validate:"nonblank,text,max=64"`
+	// Index is the message's place in its session, from 1 to 2147483647. Gaps are fine. A second message at the same
+	// index is a new version of the first.
+	Index int `validate:"min=1,max=2147483647"`
+	// Role is RoleUser or RoleAssistant.
+	Role Role `validate:"oneof=user assistant"`
+	// Content is the text. It must not be blank. Beyond [Config.MaxContentBytes] it is cut, visibly, and counted in
+	// [Stats.Truncated].
+	Content string `validate:"nonblank,text"`
+	// CreateTime is when the message was written. Zero means the moment of the call.
+	CreateTime time.Time `validate:"timestamp"`
+	// Properties are the message's own.
+	Properties Properties `validate:"properties"`
+
+	// contentLength is what Content measured in code points before it was cut or left out; negative when it is whole.
+	contentLength int
+}
+
+// CreateMessage records one message. It counts as activity of its session and opens a closed session again.
+//
+// Errors: *[FieldError] for every field that breaks its limits, [ErrBufferFull], [ErrClosed].
+func (c *Client) CreateMessage(ctx context.Context, message Message) error {
+	return c.record(ctx, &message)
+}
+
+func (m *Message) kind() EventType              { return EventCreateMessage }
+func (m *Message) lane() string                 { return m.SessionID }
+func (m *Message) properties() *Properties      { return &m.Properties }
+func (m *Message) attach(e *Event)              { e.Message = m }
+func (m *Message) activity() time.Time          { return m.CreateTime }
+func (m *Message) redact(f func(string) string) { m.Content = f(m.Content) }
+func (m *Message) normalize()                   { m.contentLength = -1 }
+
+// withholdContent keeps the length alone.
+func (m *Message) withholdContent() {
+	m.contentLength = utf8.RuneCountInString(m.Content)
+	m.Content = ""
+}
+
+// cut shortens content longer than limit bytes to at most limit, marker included, at a rune boundary.
+// It reports whether it did.
+func (m *Message) cut(limit int) bool {
+	if len(m.Content) <= limit {
+		return false
+	}
+	marker := "… [cut, " + strconv.Itoa(len(m.Content)) + " bytes in all]"
+	end := max(limit-len(marker), 0)
+	for end > 0 && !utf8.RuneStart(m.Content[end]) {
+		end--
+	}
+	m.contentLength = utf8.RuneCountInString(m.Content)
+	m.Content = m.Content[:end] + marker
+	return true
+}
+
+func (m *Message) appendFields(b []byte) []byte {
+	b = appendString(b, fieldMessageSessionID, m.SessionID)
+	b = appendUint(b, fieldMessageIndex, uint64(m.Index))
+	b = appendUint(b, fieldMessageRole, wireRole(m.Role))
+	b = appendString(b, fieldMessageContent, m.Content)
+	b = appendTimestamp(b, fieldMessageCreateTime, m.CreateTime)
+	if m.contentLength >= 0 {
+		b = appendOptionalUint(b, fieldContentLength, uint64(m.contentLength))
+	}
+	return b
+}
