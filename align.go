@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"maps"
 	"slices"
@@ -410,12 +411,15 @@ func (c *Client) withDeadline(ctx context.Context) (context.Context, context.Can
 }
 
 func (c *Client) deliveryError(before Stats, cause error) *DeliveryError {
+	if health := c.gate.health(); health != nil {
+		cause = fmt.Errorf("%w: %w", cause, health)
+	}
 	now := c.Stats()
 	return &DeliveryError{
 		Delivered: now.Delivered - before.Delivered,
 		Dropped:   now.dropped() - before.dropped(),
 		Pending:   now.Pending,
-		Err:       errors.Join(cause, c.gate.health()),
+		Err:       cause,
 	}
 }
 

@@ -1,6 +1,7 @@
 package align
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,9 +37,20 @@ type request struct {
 	header http.Header
 }
 
+// answer is what a recorder says to a request.
+type answer struct {
+	status int // 0: 200
+	err    error
+	header http.Header
+	body   string
+	takes  time.Duration // before anything is said
+	hangs  bool          // nothing is ever said
+	loses  bool          // the events are taken, the answer is not heard
+}
+
 // recorder is a RoundTripper that keeps what it gets and answers as told.
 type recorder struct {
-	answer func(n int, r request) (status int, err error) // nil: 200
+	answer func(n int, r request) answer // nil: 200 to everything
 
 	mu       sync.Mutex // guards all below
 	requests []request
@@ -64,21 +76,35 @@ func (rec *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	rec.requests = append(rec.requests, r)
 	rec.mu.Unlock()
 
-	status := 200
+	var a answer
 	if rec.answer != nil {
-		if status, err = rec.answer(n, r); err != nil {
-			return nil, err
-		}
+		a = rec.answer(n, r)
 	}
-	if err := req.Context().Err(); err != nil {
-		return nil, err
+	if a.hangs {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
 	}
-	if status/100 == 2 {
+	select {
+	case <-time.After(a.takes):
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	a.status = cmp.Or(a.status, 200)
+	if a.err == nil && a.status/100 == 2 || a.loses {
 		rec.mu.Lock()
 		rec.accepted = append(rec.accepted, msg.Events...)
 		rec.mu.Unlock()
 	}
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(""))}, nil
+	if a.loses {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if a.err != nil {
+		return nil, a.err
+	}
+	if a.header == nil {
+		a.header = http.Header{}
+	}
+	return &http.Response{StatusCode: a.status, Header: a.header, Body: io.NopCloser(strings.NewReader(a.body))}, nil
 }
 
 func (rec *recorder) all() []request {

@@ -279,11 +279,14 @@ func (b *buffer) count(i int, end uint64) (n int) {
 }
 
 // cut takes the next batch off a lane, of at most maxEvents events and the batch size in bytes, but at least one event.
-// The lane must have one waiting and none in flight.
+// It returns nil when nothing waits: what did may have been dropped to make room. None may be in flight.
 func (b *buffer) cut(i, maxEvents int, id string) *batch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := &b.lanes[i]
+	if l.events == 0 {
+		return nil
+	}
 	out := &batch{id: id}
 	maxEvents = min(maxEvents, b.batchEvents)
 	for len(l.runs) > 0 && out.events < maxEvents {

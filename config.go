@@ -71,8 +71,8 @@ type Config struct {
 	// Limits are the limits that differ from project to project.
 	Limits Limits
 
-	// NoContent keeps every word of a conversation in this process: of messages only the length is sent, comments and
-	// session titles not at all. Custom properties are sent.
+	// NoContent keeps every word of a conversation in this process: of messages only the length is sent, of feedback only
+	// the vote, of sessions no title. Custom properties are sent.
 	NoContent bool
 	// Redact masks kinds of personal data in message content, comments, reasons, session titles and property values.
 	Redact Redaction

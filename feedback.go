@@ -45,7 +45,7 @@ func (f *MessageFeedback) redact(mask func(string) string) {
 	f.Comment, f.Reasons = mask(f.Comment), redactAll(f.Reasons, mask)
 }
 
-func (f *MessageFeedback) withholdContent() { f.Comment = "" }
+func (f *MessageFeedback) withholdContent() { f.Comment, f.Reasons = "", nil }
 
 func (f *MessageFeedback) appendFields(b []byte) []byte {
 	b = appendString(b, fieldFeedbackSessionID, f.SessionID)
@@ -85,7 +85,7 @@ func (f *SessionFeedback) redact(mask func(string) string) {
 	f.Comment, f.Reasons = mask(f.Comment), redactAll(f.Reasons, mask)
 }
 
-func (f *SessionFeedback) withholdContent() { f.Comment = "" }
+func (f *SessionFeedback) withholdContent() { f.Comment, f.Reasons = "", nil }
 
 func (f *SessionFeedback) appendFields(b []byte) []byte {
 	b = appendString(b, fieldFeedbackSessionID, f.SessionID)

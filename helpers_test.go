@@ -1,5 +1,11 @@
 package align
 
-import "log/slog"
+import (
+	"context"
+	"log/slog"
+)
 
-var discard = slog.New(slog.DiscardHandler)
+var (
+	discard = slog.New(slog.DiscardHandler)
+	bg      = context.Background()
+)

@@ -29,7 +29,7 @@ func (s *sender) run(ctx context.Context) error {
 	for {
 		ready, wait := s.buf.ready(s.lane, time.Now(), s.interval)
 		if ready {
-			if err := s.deliver(ctx, s.buf.cut(s.lane, s.size(), requestID())); err != nil {
+			if b := s.buf.cut(s.lane, s.size(), requestID()); b != nil && s.deliver(ctx, b) != nil {
 				return nil // what is in flight stays pending; Close accounts for it
 			}
 			continue

@@ -1,0 +1,122 @@
+package align
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestNewReturnsAllProblemsAndStartsNothing(t *testing.T) {
+	t.Setenv("ALIGNAI_PROJECT_ID", "")
+	t.Setenv("ALIGNAI_API_KEY", "")
+	synctest.Test(t, func(t *testing.T) { // a goroutine left behind would fail the test
+		c, err := New(Config{Host: "http://collector.example.com", BatchEvents: -1, Senders: 65, CloseTimeout: -time.Second, BufferBytes: 1000, MaxContentBytes: 10, Overflow: 7})
+		if c != nil {
+			t.Error("a client came with the error")
+		}
+		got := strings.Join(problems(t, err), "\n")
+		want := `Config.APIKey required
+Config.BatchEvents min 1
+Config.BufferBytes min 27914, to hold one event of the largest size that the other limits allow
+Config.CloseTimeout min 0
+Config.Host setting https, or loopback, or allowed by Insecure
+Config.MaxContentBytes min 256
+Config.Overflow max 2
+Config.ProjectID required
+Config.Senders max 64`
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+func TestHostMustBeSafe(t *testing.T) {
+	for host, ok := range map[string]bool{
+		"http://127.0.0.1:7311": true, "http://localhost:1/": true, "http://[::1]:7311": true,
+		"https://collector.example.com": true, "https://collector.example.com/prefix/": true,
+		"http://collector.example.com": false, "http://10.0.0.1": false, "ftp://127.0.0.1": false, "127.0.0.1:7311": false,
+		"": true /* the default */, "https://u:p@example.com": false, "https://example.com?x=1": false, "http://localhost.example.com": false, "://": false,
+	} {
+		cfg := Config{ProjectID: "p", APIKey: "k", Host: host}.withDefaults()
+		if err := cfg.validate(); (err == nil) != ok {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+	cfg := Config{ProjectID: "p", APIKey: "k", Host: "http://collector.example.com", Insecure: true}.withDefaults()
+	if err := cfg.validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSettingsFallBackToTheEnvironment(t *testing.T) { // AL-2
+	t.Setenv("ALIGNAI_PROJECT_ID", "env-project")
+	t.Setenv("ALIGNAI_API_KEY", "env-key")
+	t.Setenv("ALIGNAI_HOST", "https://env.example.com/")
+	if cfg := (Config{}).withDefaults(); cfg.ProjectID != "env-project" || cfg.APIKey != "env-key" || cfg.Host != "https://env.example.com" {
+		t.Error(cfg)
+	}
+	if cfg := (Config{ProjectID: "p", APIKey: "k", Host: "https://h"}).withDefaults(); cfg.ProjectID != "p" || cfg.APIKey != "k" || cfg.Host != "https://h" {
+		t.Errorf("an explicit value must win: %v", cfg)
+	}
+}
+
+func TestConfigNeverPrintsItsKey(t *testing.T) {
+	const key = "sk_very_secret"
+	cfg := Config{ProjectID: "p", APIKey: key}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "cfg", cfg, "ptr", &cfg)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "cfg", cfg, "nested", struct{ C Config }{cfg})
+	asJSON, err := json.Marshal(cfg)
+	if err != nil {
+		t.Error(err)
+	}
+	for how, text := range map[string]string{
+		"%v": fmt.Sprintf("%v", cfg), "%+v": fmt.Sprintf("%+v", cfg), "%#v": fmt.Sprintf("%#v", cfg), "%s": fmt.Sprintf("%s", cfg),
+		"pointer": fmt.Sprintf("%v %+v %#v", &cfg, &cfg, &cfg), "nested": fmt.Sprintf("%+v", struct{ C Config }{cfg}),
+		"slog": log.String(), "json": string(asJSON),
+	} {
+		if strings.Contains(text, key) {
+			t.Errorf("%s shows the key: %s", how, text)
+		}
+		if !strings.Contains(text, "p") {
+			t.Errorf("%s shows nothing: %s", how, text)
+		}
+	}
+}
+
+func TestDisabledClientAcceptsEverythingAndSendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c, err := New(Config{Disabled: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := context.Background()
+		for i := range 3 {
+			if err := c.CreateMessage(ctx, Message{Index: i}); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := c.Flush(ctx); err != nil {
+			t.Error(err)
+		}
+		s := c.Stats()
+		checkInvariant(t, s)
+		if s.Accepted != 3 || s.Dropped[DropDisabled] != 3 {
+			t.Error(s)
+		}
+		if err := c.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		checkClosed(t, c)
+		if len(rec.all()) > 0 {
+			t.Error("something was sent")
+		}
+	})
+}

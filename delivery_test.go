@@ -1,0 +1,997 @@
+package align
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// within is a context with a deadline, for the length of a test.
+func within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(bg, d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// checkDelivered fails unless the messages of session are there exactly once each, from 1 to n, in order.
+func checkDelivered(t testing.TB, rec *recorder, session string, n int) {
+	t.Helper()
+	var got []int32
+	for _, e := range rec.delivered() {
+		if m := e.Properties.GetMessageProperties(); m.GetSessionId() == session {
+			got = append(got, m.MessageIndexHint)
+		}
+	}
+	if len(got) != n {
+		t.Errorf("%s: %d messages delivered, want %d", session, len(got), n)
+		return
+	}
+	for i, index := range got {
+		if index != int32(i+1) {
+			t.Errorf("%s: message %d comes %dth", session, index, i+1)
+			return
+		}
+	}
+}
+
+func TestFlushPastItsDeadlineKeepsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var up atomic.Bool
+		rec := &recorder{answer: func(int, request) answer {
+			if up.Load() {
+				return answer{}
+			}
+			return answer{status: 503}
+		}}
+		c := newClient(t, rec, nil)
+		for i := range 1200 {
+			say(t, c, "s1", i+1)
+		}
+		start := time.Now()
+		err := c.Flush(within(t, 2*time.Second))
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("Flush took %v", took)
+		}
+		var de *DeliveryError
+		if !errors.As(err, &de) || de.Pending != 1200 || de.Delivered != 0 || de.Dropped != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("%v", err)
+		}
+		var status *StatusError
+		if !errors.As(err, &status) || status.Code != 503 {
+			t.Errorf("does not say what the collector answered: %v", err)
+		}
+		up.Store(true)
+		time.Sleep(maxBackoff + 2*rampTime)
+		synctest.Wait()
+		checkDelivered(t, rec, "s1", 1200)
+		if err := c.Close(bg); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFlushDoesNotHoldRecording(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer { return answer{takes: 5 * time.Second} }}
+		c := newClient(t, rec, nil)
+		say(t, c, "s1", 1)
+		done := make(chan error)
+		go func() { done <- c.Flush(within(t, time.Minute)) }()
+		synctest.Wait()
+		start := time.Now()
+		say(t, c, "s1", 2)
+		if took := time.Since(start); took != 0 {
+			t.Errorf("recording waited %v for a Flush", took)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("Flush took %v: it must not wait for what came after it", took)
+		}
+		c.Close(within(t, time.Minute))
+		checkDelivered(t, rec, "s1", 2)
+	})
+}
+
+func TestCloseInBackoffRetriesUntilTheDeadlineNotPastIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer { return answer{status: 500} }}
+		var told []Drop
+		c := newClient(t, rec, func(cfg *Config) { cfg.OnDrop = func(d Drop) { told = append(told, d) }; cfg.IdleTimeout = -1 })
+		say(t, c, "s1", 1)
+		time.Sleep(time.Hour) // deep in backoff
+		before := len(rec.all())
+		start := time.Now()
+		err := c.Close(within(t, 5*time.Second))
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("Close took %v", took)
+		}
+		if n := len(rec.all()) - before; n < 5 || n > 60 {
+			t.Errorf("%d attempts in 5 s", n)
+		}
+		var de *DeliveryError
+		if !errors.As(err, &de) || de.Dropped != 1 || de.Pending != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		if len(told) != 1 || told[0].Reason != DropClosed || told[0].SessionID != "s1" || told[0].EventType != EventCreateMessage || len(told[0].EventID) != 32 {
+			t.Errorf("told %+v", told)
+		}
+		checkInvariant(t, c.Stats())
+		n := len(rec.all())
+		time.Sleep(time.Hour)
+		if len(rec.all()) != n {
+			t.Error("attempts after Close")
+		}
+	})
+}
+
+func TestCloseDeliversWhenTheCollectorComesBackInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		rec := &recorder{answer: func(int, request) answer {
+			if time.Since(start) < time.Hour+3*time.Second {
+				return answer{err: errors.New("connection refused")}
+			}
+			return answer{}
+		}}
+		c := newClient(t, rec, func(cfg *Config) { cfg.BatchEvents = 100; cfg.IdleTimeout = -1 })
+		for i := range 1050 {
+			say(t, c, "s1", i+1)
+		}
+		time.Sleep(time.Hour)
+		if err := c.Close(within(t, 10*time.Second)); err != nil {
+			t.Error(err)
+		}
+		checkDelivered(t, rec, "s1", 1050)
+		sizes := rec.sizes()
+		if last := sizes[len(sizes)-11:]; fmt.Sprint(last) != "[100 100 100 100 100 100 100 100 100 100 50]" {
+			t.Errorf("Close sent batches of %v", last)
+		}
+	})
+}
+
+func TestHungServerHoldsNeitherRecordingNorClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // a goroutine left behind fails the test
+		rec := &recorder{answer: func(int, request) answer { return answer{hangs: true} }}
+		c := newClient(t, rec, nil)
+		start := time.Now()
+		for i := range 10_000 {
+			say(t, c, "s1", i+1)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("recording took %v", took)
+		}
+		synctest.Wait()
+		err := c.Close(bg) // no deadline: Config.CloseTimeout
+		if took := time.Since(start); took != DefaultCloseTimeout {
+			t.Errorf("Close took %v", took)
+		}
+		var de *DeliveryError
+		if !errors.As(err, &de) || de.Dropped != 10_000 {
+			t.Error(err)
+		}
+	})
+}
+
+// The same over real HTTP, whose sockets and goroutines must be gone, too.
+func TestCloseAgainstAHungConnectionLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := make(map[net.Conn]bool)
+		var mu sync.Mutex
+		rt := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() { // takes everything, answers nothing
+				for b := make([]byte, 4096); ; {
+					if _, err := theirs.Read(b); err != nil {
+						mu.Lock()
+						delete(open, theirs)
+						mu.Unlock()
+						return
+					}
+				}
+			}()
+			mu.Lock()
+			open[theirs] = true
+			mu.Unlock()
+			return ours, nil
+		}}
+		c := newClient(t, nil, func(cfg *Config) { cfg.HTTPClient = &http.Client{Transport: rt}; cfg.Senders = 4 })
+		for i := range 5000 {
+			say(t, c, fmt.Sprint("s", i), 1)
+		}
+		synctest.Wait()
+		start := time.Now()
+		if err := c.Close(bg); err == nil {
+			t.Error("everything delivered?")
+		}
+		if took := time.Since(start); took != DefaultCloseTimeout {
+			t.Errorf("Close took %v", took)
+		}
+		synctest.Wait()
+		if len(open) > 0 {
+			t.Errorf("%d connections still open", len(open))
+		}
+	})
+}
+
+func TestBlockedClientAsksRarelyAndRecovers(t *testing.T) {
+	for _, status := range []int{401, 403, 404, 405, 302, 301} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var fixed atomic.Bool
+				rec := &recorder{answer: func(int, request) answer {
+					if fixed.Load() {
+						return answer{}
+					}
+					return answer{status: status, header: http.Header{"Location": {"http://elsewhere.example.com/"}}}
+				}}
+				var log bytes.Buffer
+				c := newClient(t, rec, func(cfg *Config) { cfg.Senders = 8; cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+				for i := range 600 { // one a second
+					say(t, c, fmt.Sprint("s", i%50), i/50+1)
+					time.Sleep(time.Second)
+				}
+				if n := len(rec.all()); n < 2 || n > 7+8 { // eight senders may find out at once
+					t.Errorf("%d requests in 10 minutes", n)
+				}
+				err := c.Health()
+				var he *HealthError
+				var se *StatusError
+				if !errors.As(err, &he) || !errors.As(err, &se) || se.Code != status || errors.Is(err, ErrUnauthorized) != (status == 401 || status == 403) {
+					t.Errorf("Health is %v", err)
+				}
+				if n := strings.Count(log.String(), "\n"); n != 1 {
+					t.Errorf("%d log lines for one cause:\n%s", n, &log)
+				}
+				if s := c.Stats(); s.Pending != 600 {
+					t.Errorf("%+v", s)
+				}
+				fixed.Store(true)
+				time.Sleep(maxBlockedBackoff + 2*rampTime)
+				synctest.Wait()
+				if err := c.Health(); err != nil {
+					t.Error(err)
+				}
+				for i := range 50 {
+					checkDelivered(t, rec, fmt.Sprint("s", i), 12)
+				}
+				c.Close(bg)
+			})
+		})
+	}
+}
+
+func TestAny2xxIsDelivered(t *testing.T) {
+	for _, status := range []int{200, 201, 202, 204, 299} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{answer: func(int, request) answer { return answer{status: status, body: "whatever"} }}
+			c := newClient(t, rec, nil)
+			say(t, c, "s1", 1)
+			if err := c.Close(bg); err != nil {
+				t.Error(err)
+			}
+			if s := c.Stats(); s.Delivered != 1 || len(rec.all()) != 1 {
+				t.Errorf("%d: %+v after %d requests", status, s, len(rec.all()))
+			}
+		})
+	}
+}
+
+func TestTemporaryFailuresAreRetriedWithTheSameBytes(t *testing.T) {
+	faults := []answer{{status: 408}, {status: 425}, {status: 429}, {status: 500}, {status: 502}, {status: 503}, {status: 504}, {err: errors.New("reset")}, {hangs: true}}
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(n int, _ request) answer {
+			if n < len(faults) {
+				return faults[n]
+			}
+			return answer{}
+		}}
+		c := newClient(t, rec, nil)
+		for i := range 10 {
+			say(t, c, "s1", i+1)
+		}
+		if err := c.Flush(within(t, 10*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		requests := rec.all()
+		if len(requests) != len(faults)+1 {
+			t.Fatalf("%d requests", len(requests))
+		}
+		for _, r := range requests {
+			if !bytes.Equal(r.body, requests[0].body) || len(r.id) != 32 {
+				t.Errorf("request %q is not the first one's bytes", r.id)
+			}
+		}
+		checkDelivered(t, rec, "s1", 10)
+		c.Close(bg)
+	})
+}
+
+func TestBackoffIsJitteredBetweenBounds(t *testing.T) {
+	g := newGate(discard, 1)
+	for failures := range 40 {
+		g.failures = failures + 1
+		bound := min(minBackoff<<min(failures+1, 20), maxBackoff)
+		differ := false
+		for range 100 {
+			d := g.delay(outcome{verdict: failed})
+			if d < minBackoff || d > bound {
+				t.Fatalf("delay %v after %d failures, bound %v", d, failures+1, bound)
+			}
+			differ = differ || d != g.delay(outcome{verdict: failed})
+		}
+		if !differ {
+			t.Errorf("no jitter after %d failures", failures+1)
+		}
+	}
+}
+
+func TestRetryAfterIsObeyedAndCapped(t *testing.T) {
+	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // where bubbles begin
+	for header, want := range map[string]time.Duration{
+		"7": 7 * time.Second, " 90 ": 90 * time.Second,
+		start.Add(40 * time.Second).Format(http.TimeFormat): 40 * time.Second,
+		"86400": maxRetryAfter, "99999999999999999999": maxRetryAfter,
+		start.Add(24 * time.Hour).Format(http.TimeFormat): maxRetryAfter,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{answer: func(n int, _ request) answer {
+				if n == 0 {
+					return answer{status: 503, header: http.Header{"Retry-After": {header}}}
+				}
+				return answer{}
+			}}
+			c := newClient(t, rec, func(cfg *Config) { cfg.BatchEvents = 1; cfg.IdleTimeout = -1 })
+			say(t, c, "s1", 1)
+			time.Sleep(time.Hour)
+			if r := rec.all(); len(r) != 2 || r[1].at.Sub(r[0].at) != want {
+				t.Errorf("%q: second of %d requests after %v, want %v", header, len(r), r[1].at.Sub(r[0].at), want)
+			}
+			c.Close(bg)
+		})
+	}
+}
+
+func TestServersTextIsBoundedAndNeverShowsTheKey(t *testing.T) {
+	const key = "key-secret" // newClient's
+	for name, body := range map[string]string{
+		"echo":        `{"code":"unauthenticated","message":"bad key ` + key + `"}`,
+		"cut":         strings.Repeat("x", maxErrorText-5) + key,
+		"long":        strings.Repeat(key, 10_000),
+		"unprintable": "a\nb\x00c\x1b[31m\xff" + key,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			rec := &recorder{answer: func(int, request) answer { return answer{status: 401, body: body} }}
+			c := newClient(t, rec, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+			say(t, c, "s1", 1)
+			err := c.Close(bg)
+			var se *StatusError
+			if !errors.As(err, &se) {
+				t.Fatal(err)
+			}
+			for _, text := range []string{log.String(), err.Error(), se.Message, fmt.Sprintf("%+v %#v", err, se)} {
+				if strings.Contains(text, "key-") || strings.ContainsAny(text, "\x00\x1b\xff") {
+					t.Errorf("%s: %q", name, text)
+				}
+			}
+			if len(se.Message) > maxErrorText || strings.Contains(se.Message, "\n") {
+				t.Errorf("%s: message of %d bytes", name, len(se.Message))
+			}
+		})
+	}
+}
+
+// poison is an answer that refuses every batch with one of these messages, and says no more.
+func poison(status int, indexes ...int32) func(int, request) answer {
+	return func(_ int, r request) answer {
+		for _, e := range r.events {
+			if slices.Contains(indexes, e.Properties.GetMessageProperties().GetMessageIndexHint()) {
+				return answer{status: status}
+			}
+		}
+		return answer{}
+	}
+}
+
+func TestPoisonIsFoundDroppedAndTheRestDelivered(t *testing.T) {
+	const n = 500
+	bound := bits.Len(n-1) + 1 // ⌈log₂ n⌉, and once alone
+	for _, status := range []int{400, 413, 422} {
+		for _, culprit := range []int32{1, 2, 3, 125, 249, 250, 251, 252, 375, 499, 500} {
+			synctest.Test(t, func(t *testing.T) {
+				rec := &recorder{answer: poison(status, culprit)}
+				var told []Drop
+				c := newClient(t, rec, func(cfg *Config) { cfg.OnDrop = func(d Drop) { told = append(told, d) } })
+				for i := range n {
+					say(t, c, "s1", i+1)
+				}
+				if err := c.Flush(bg); err != nil {
+					t.Fatal(err)
+				}
+				if s := c.Stats(); s.Delivered != n-1 || s.Dropped[DropRejected] != 1 || s.Pending != 0 {
+					t.Errorf("culprit %d: %+v", culprit, s)
+				}
+				var se *StatusError
+				if len(told) != 1 || told[0].Reason != DropRejected || !errors.As(told[0].Err, &se) || se.Code != status {
+					t.Errorf("told %+v", told)
+				}
+				last := int32(0)
+				for _, e := range rec.delivered() {
+					if i := e.Properties.GetMessageProperties().MessageIndexHint; i <= last {
+						t.Fatalf("message %d after %d", i, last)
+					} else {
+						last = i
+					}
+				}
+				// One request would have been needed anyway; what was behind the culprit goes with what comes next.
+				if extra := len(rec.all()) - 1; extra > bound+1 {
+					t.Errorf("culprit %d: %d extra requests, sizes %v", culprit, extra, rec.sizes())
+				}
+				c.Close(bg)
+			})
+		}
+	}
+}
+
+func TestManyPoisonEventsAreAllFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		culprits := []int32{1, 2, 250, 251, 499, 500, 501, 777, 1000}
+		rec := &recorder{answer: poison(400, culprits...)}
+		c := newClient(t, rec, nil)
+		for i := range 1000 {
+			say(t, c, "s1", i+1)
+		}
+		if err := c.Close(bg); err != nil {
+			t.Fatal(err)
+		}
+		if s := c.Stats(); s.Dropped[DropRejected] != uint64(len(culprits)) || s.Delivered != 1000-uint64(len(culprits)) {
+			t.Errorf("%+v", s)
+		}
+		if n := len(rec.all()); n > len(culprits)*11+3 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// A collector that takes ten events at a time, and says so with a bare 413, must not cost an innocent event.
+func TestTooLargeBatchIsSplitNotDropped(t *testing.T) {
+	for _, status := range []int{400, 413} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{answer: func(_ int, r request) answer {
+				if len(r.events) > 10 {
+					return answer{status: status}
+				}
+				return answer{}
+			}}
+			c := newClient(t, rec, nil)
+			for i := range 1000 {
+				say(t, c, "s1", i+1)
+			}
+			if err := c.Close(bg); err != nil {
+				t.Fatal(err)
+			}
+			checkDelivered(t, rec, "s1", 1000)
+		})
+	}
+}
+
+func TestEventLargerThanABatchGoesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.BatchBytes = 1000 })
+		for i, size := range []int{10, 100_000, 10, 700, 700, 10} {
+			if err := c.CreateMessage(bg, Message{SessionID: "s1", Index: i + 1, Role: RoleUser, Content: strings.Repeat("x", size)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Close(bg); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(rec.sizes()); got != "[1 1 2 2]" {
+			t.Error(got)
+		}
+		checkDelivered(t, rec, "s1", 6)
+	})
+}
+
+func TestFullBufferRejectsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer { return answer{hangs: true} }}
+		c := newClient(t, rec, func(cfg *Config) { cfg.BufferEvents = 10; cfg.BatchEvents = 5 })
+		for i := range 10 {
+			say(t, c, "s1", i+1)
+		}
+		synctest.Wait() // five of them are in flight, and count
+		for range 3 {
+			if err := c.IdentifyUser(bg, User{ID: "u"}); err != ErrBufferFull {
+				t.Error(err)
+			}
+		}
+		if s := c.Stats(); s.Full != 3 || s.Accepted != 10 || s.Pending != 10 {
+			t.Errorf("%+v", s)
+		}
+		c.Close(bg)
+	})
+}
+
+func TestFullBufferDropsTheOldestWhenToldTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var up atomic.Bool
+		rec := &recorder{answer: func(int, request) answer {
+			if up.Load() {
+				return answer{}
+			}
+			return answer{status: 503}
+		}}
+		var told []string
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.BufferEvents, cfg.BatchEvents, cfg.Overflow = 10, 5, OverflowDropOldest
+			cfg.OnDrop = func(d Drop) { told = append(told, string(d.Reason)) }
+		})
+		for i := range 10 {
+			say(t, c, "s1", i+1)
+			synctest.Wait()
+		}
+		for i := range 7 {
+			say(t, c, "s1", i+11)
+		}
+		s := c.Stats()
+		checkInvariant(t, s)
+		if s.Dropped[DropOverflow] != 7 || len(told) != 7 || s.Pending != 10 {
+			t.Errorf("%+v, told %v", s, told)
+		}
+		up.Store(true)
+		if err := c.Close(bg); err != nil {
+			t.Error(err)
+		}
+		var got []int32
+		for _, e := range rec.delivered() {
+			got = append(got, e.Properties.GetMessageProperties().MessageIndexHint)
+		}
+		if fmt.Sprint(got) != "[1 2 3 4 5 13 14 15 16 17]" { // the first five were on their way
+			t.Error(got)
+		}
+	})
+}
+
+func TestFullBufferBlocksUntilThereIsRoomOrContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer { return answer{takes: time.Second} }}
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.BufferEvents, cfg.BatchEvents, cfg.Overflow = 10, 5, OverflowBlock
+		})
+		start := time.Now()
+		var late, in atomic.Int64
+		var wg sync.WaitGroup
+		for i := range 400 { // all at once, each with patience for 20 s: 5 a second get in
+			wg.Go(func() {
+				err := c.CreateMessage(within(t, 20*time.Second+time.Millisecond), Message{SessionID: fmt.Sprint("s", i), Index: 1, Role: RoleUser, Content: "x"})
+				switch {
+				case err == nil:
+					in.Add(1)
+				case errors.Is(err, ErrBufferFull) && errors.Is(err, context.DeadlineExceeded):
+					late.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(start); took > 21*time.Second {
+			t.Errorf("the last caller came back after %v", took)
+		}
+		if in.Load() != 10+5*20 || late.Load() != 400-110 {
+			t.Errorf("%d in, %d late", in.Load(), late.Load())
+		}
+		if err := c.Close(within(t, time.Minute)); err != nil {
+			t.Error(err)
+		}
+		if n := len(rec.delivered()); n != int(in.Load()) {
+			t.Errorf("%d delivered", n)
+		}
+	})
+}
+
+func TestCloseReleasesBlockedCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer { return answer{hangs: true} }}
+		c := newClient(t, rec, func(cfg *Config) { cfg.BufferEvents = 1; cfg.Overflow = OverflowBlock })
+		say(t, c, "s1", 1)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if err := c.IdentifyUser(bg, User{ID: "u"}); !errors.Is(err, ErrClosed) {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		c.Close(bg)
+		wg.Wait()
+	})
+}
+
+func TestSessionsKeepTheirOrderAcrossSenders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer {
+			if rand.N(3) == 0 {
+				return answer{status: 503, takes: rand.N(time.Second)}
+			}
+			return answer{takes: rand.N(time.Second)}
+		}}
+		c := newClient(t, rec, func(cfg *Config) { cfg.Senders = 8; cfg.BatchEvents = 7 })
+		for i := range 100 {
+			for s := range 20 {
+				say(t, c, fmt.Sprint("s", s), i+1)
+			}
+		}
+		if err := c.Close(within(t, 24*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		for s := range 20 {
+			checkDelivered(t, rec, fmt.Sprint("s", s), 100)
+		}
+		if n := len(c.buf.lanes); n != 8 {
+			t.Errorf("%d lanes", n)
+		}
+	})
+}
+
+func TestSendersWorkInParallel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer { return answer{takes: time.Second} }}
+		c := newClient(t, rec, func(cfg *Config) { cfg.Senders = 16; cfg.BatchEvents = 10 })
+		for i := range 16_000 {
+			say(t, c, fmt.Sprint("s", i%1000), i/1000+1)
+		}
+		start := time.Now()
+		if err := c.Flush(within(t, time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 200*time.Second { // one sender would need 1,600 s
+			t.Errorf("took %v", took)
+		}
+		c.Close(bg)
+	})
+}
+
+func TestHourOfOutageStaysWithinBudgetAndResumesGently(t *testing.T) {
+	for _, senders := range []int{1, 8} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			down := time.Hour
+			rec := &recorder{answer: func(int, request) answer {
+				if time.Since(start) < down {
+					return answer{status: 503}
+				}
+				return answer{}
+			}}
+			c := newClient(t, rec, func(cfg *Config) { cfg.Senders = senders; cfg.BufferEvents = 20_000 })
+			accepted := 0
+			for time.Since(start) < down {
+				for s := range 10 {
+					if err := c.CreateMessage(bg, Message{SessionID: fmt.Sprint("s", s), Index: 1, Role: RoleUser, Content: "x"}); err == nil {
+						accepted++
+					} else if err != ErrBufferFull {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(time.Second)
+			}
+			s := c.Stats()
+			checkInvariant(t, s)
+			if s.Pending != 20_000 || s.PendingBytes > DefaultBufferBytes || s.Full != 36_000-20_000 {
+				t.Errorf("%+v", s)
+			}
+			before := len(rec.all())
+			time.Sleep(maxBackoff + 2*rampTime)
+			synctest.Wait()
+			back := rec.all()[before:]
+			if len(back) == 0 || back[0].at.Sub(start) > down+maxBackoff {
+				t.Fatalf("%d requests within one backoff of the return", len(back))
+			}
+			first := 0
+			for _, r := range back {
+				if r.at.Sub(back[0].at) < time.Second {
+					first++
+				}
+			}
+			if first > senders+1 {
+				t.Errorf("%d requests in the first second, %d senders", first, senders)
+			}
+			if n := c.Stats().Delivered; int(n) != accepted {
+				t.Errorf("%d of %d delivered", n, accepted)
+			}
+			c.Close(bg)
+		})
+	}
+}
+
+func TestReceiptReturnsWhenItsEventIsAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer { return answer{takes: time.Second} }}
+		c := newClient(t, rec, func(cfg *Config) { cfg.Senders = 8 })
+		for i := range 100 {
+			say(t, c, fmt.Sprint("other", i), 1)
+		}
+		ctx, receipt := WithReceipt(bg)
+		if err := receipt.Wait(bg); err != nil {
+			t.Errorf("nothing recorded yet: %v", err)
+		}
+		start := time.Now()
+		if err := c.CreateMessageFeedback(ctx, MessageFeedback{SessionID: "s1", Index: 1, Type: ThumbsDown}); err != nil {
+			t.Fatal(err)
+		}
+		if err := receipt.Wait(within(t, time.Minute)); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took != time.Second { // one request, no waiting for the batch to fill
+			t.Errorf("took %v", took)
+		}
+		if s := c.Stats(); s.Pending == 0 {
+			t.Error("everything was flushed")
+		}
+		c.Close(within(t, time.Minute))
+	})
+}
+
+func TestReceiptSaysWhatBecameOfItsEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: poison(422, 2)}
+		c := newClient(t, rec, nil)
+		ctx, receipt := WithReceipt(bg)
+		for i := range 3 {
+			c.CreateMessage(ctx, Message{SessionID: "s1", Index: i + 1, Role: RoleUser, Content: "x"})
+		}
+		err := receipt.Wait(within(t, time.Minute))
+		var de *DropError
+		if !errors.As(err, &de) || de.Reason != DropRejected {
+			t.Errorf("%v", err)
+		}
+		ctx, receipt = WithReceipt(bg)
+		if err := c.CreateMessage(ctx, Message{}); err == nil {
+			t.Error("accepted")
+		}
+		if err := receipt.Wait(bg); err != nil {
+			t.Errorf("a refused call is not waited for: %v", err)
+		}
+		rec.answer = func(int, request) answer { return answer{status: 503} }
+		c.CreateMessage(ctx, Message{SessionID: "s1", Index: 9, Role: RoleUser, Content: "x"})
+		if err := receipt.Wait(within(t, time.Second)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		c.Close(bg)
+		if err := receipt.Wait(bg); !errors.As(err, &de) || de.Reason != DropClosed {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestConcurrentFlushAndCloseAllReturn(t *testing.T) {
+	for _, fault := range []answer{{}, {status: 503}, {hangs: true}, {takes: time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{answer: func(int, request) answer { return fault }}
+			c := newClient(t, rec, func(cfg *Config) { cfg.Senders = 4 })
+			for i := range 100 {
+				say(t, c, fmt.Sprint("s", i), 1)
+			}
+			start := time.Now()
+			var wg sync.WaitGroup
+			for i := range 20 {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+					c.Flush(within(t, 10*time.Second))
+				})
+			}
+			for range 3 {
+				wg.Go(func() { time.Sleep(time.Second); c.Close(within(t, 3*time.Second)) })
+			}
+			wg.Wait()
+			if took := time.Since(start); took > 4*time.Second {
+				t.Errorf("%+v: the last came back after %v", fault, took)
+			}
+			s := c.Stats()
+			checkInvariant(t, s)
+			if s.Pending != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+func TestFlushReportsWhatAConcurrentCloseGaveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer { return answer{hangs: true} }}
+		c := newClient(t, rec, nil)
+		say(t, c, "s1", 1)
+		done := make(chan error)
+		go func() { done <- c.Flush(within(t, time.Hour)) }()
+		synctest.Wait()
+		c.Close(within(t, time.Second))
+		var de *DeliveryError
+		if err := <-done; !errors.As(err, &de) || de.Dropped != 1 || !errors.Is(err, ErrClosed) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestBatchGoesThreeSecondsAfterItsFirstEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, nil)
+		time.Sleep(time.Minute)
+		start := time.Now()
+		for i := range 5 {
+			say(t, c, "s1", i+1)
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if r := rec.all(); len(r) != 1 || r[0].at.Sub(start) != 3*time.Second {
+			t.Errorf("%d requests, sizes %v", len(r), rec.sizes())
+		}
+		c.Close(bg)
+	})
+}
+
+func TestBatchGoesAtOnceWhenFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, nil)
+		for i := range DefaultBatchEvents {
+			say(t, c, "s1", i+1)
+		}
+		synctest.Wait()
+		if got := fmt.Sprint(rec.sizes()); got != "[500]" {
+			t.Error(got)
+		}
+		for i := range 6 { // 600 KiB
+			c.CreateMessage(bg, Message{SessionID: "s2", Index: i + 1, Role: RoleUser, Content: strings.Repeat("x", 100<<10)})
+		}
+		synctest.Wait()
+		if got := fmt.Sprint(rec.sizes()); got != "[500 5]" {
+			t.Error(got)
+		}
+		c.Close(bg)
+	})
+}
+
+func TestBeforeSendCanRedactAndDrop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		var told []Drop
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.BeforeSend = func(e *Event) bool {
+				switch {
+				case e.Message != nil && e.Message.Content == "panic":
+					panic("a bug in the hook")
+				case e.Message != nil && e.Message.Content == "blank":
+					e.Message.Content = ""
+				case e.Message != nil && e.Message.Content == "drop":
+					return false
+				case e.Message != nil:
+					e.Message.Content = strings.ToUpper(e.Message.Content)
+					e.Message.Properties["seen"] = "yes"
+				case e.MessageFeedback != nil:
+					e.MessageFeedback.Reasons[0] = "masked"
+				}
+				return true
+			}
+			cfg.OnDrop = func(d Drop) { told = append(told, d) }
+		})
+		props := Properties{"a": "b"}
+		for i, content := range []string{"keep", "drop", "panic"} {
+			if err := c.CreateMessage(bg, Message{SessionID: "s1", Index: i + 1, Role: RoleUser, Content: content, Properties: props}); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := c.CreateMessage(bg, Message{SessionID: "s1", Index: 4, Role: RoleUser, Content: "blank", Properties: props}); fmt.Sprint(problems(t, err)) != "[Message.Content required]" {
+			t.Error(err)
+		}
+		reasons := []string{"private"}
+		if err := c.CreateMessageFeedback(bg, MessageFeedback{SessionID: "s1", Index: 1, Type: ThumbsUp, Reasons: reasons}); err != nil {
+			t.Error(err)
+		}
+		if err := c.Close(bg); err != nil {
+			t.Error(err)
+		}
+		got := rec.delivered()
+		if len(got) != 2 || got[0].Properties.GetMessageProperties().MessageContent != "KEEP" || got[0].Properties.CustomProperties["seen"] == nil || got[1].Properties.GetFeedbackProperties().Reasons[0] != "masked" {
+			t.Errorf("%v", got)
+		}
+		if len(props) != 1 || reasons[0] != "private" {
+			t.Errorf("the caller's own values were changed: %v %v", props, reasons)
+		}
+		s := c.Stats()
+		checkInvariant(t, s)
+		if s.Dropped[DropBeforeSend] != 1 || s.Dropped[DropPanic] != 1 || s.Invalid != 1 || len(told) != 2 || told[0].SessionID != "s1" || len(told[0].EventID) != 32 {
+			t.Errorf("%+v, told %+v", s, told)
+		}
+	})
+}
+
+func TestNoContentKeepsLengthsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const marker = "zebra"
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.NoContent = true })
+		for _, err := range []error{
+			c.OpenSession(bg, Session{ID: "s1", UserID: "u1", Title: marker}),
+			c.CreateMessage(bg, Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "é" + marker}),
+			c.CreateMessageFeedback(bg, MessageFeedback{SessionID: "s1", Index: 1, Type: ThumbsUp, Comment: marker, Reasons: []string{marker}}),
+			c.CreateSessionFeedback(bg, SessionFeedback{SessionID: "s1", Type: ThumbsUp, Comment: marker, Reasons: []string{marker}}),
+		} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		c.Close(bg)
+		for _, r := range rec.all() {
+			if bytes.Contains(r.body, []byte(marker)) {
+				t.Error("content left the process")
+			}
+		}
+		if m := rec.delivered()[1].Properties.GetMessageProperties(); m.GetContentLength() != 6 || m.MessageContent != "" {
+			t.Error(m)
+		}
+	})
+}
+
+func TestRedactMasksWhatPeopleWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const secret = "ada@example.com"
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.Redact = RedactAll })
+		props := Properties{"note": "ask " + secret}
+		for _, err := range []error{
+			c.OpenSession(bg, Session{ID: "s1", UserID: "u1", Title: "for " + secret, Properties: props}),
+			c.CreateMessage(bg, Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "I am " + secret + "."}),
+			c.CreateMessageFeedback(bg, MessageFeedback{SessionID: "s1", Index: 1, Type: ThumbsUp, Comment: secret, Reasons: []string{secret}}),
+			c.CreateSessionFeedback(bg, SessionFeedback{SessionID: "s1", Type: ThumbsUp, Comment: secret, Reasons: []string{secret}}),
+		} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if err := c.IdentifyUser(bg, User{ID: "u1", Email: secret}); err != nil { // a field that is for it
+			t.Error(err)
+		}
+		c.Close(bg)
+		for _, e := range rec.delivered() {
+			if leaks := strings.Contains(e.String(), secret); leaks != (e.Type == string(EventIdentify)) {
+				t.Error(e)
+			}
+		}
+		if props["note"] != "ask "+secret {
+			t.Error("the caller's map was changed")
+		}
+	})
+}
+
+func TestPanicInOnDropIsContained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, &recorder{answer: poison(400, 1)}, func(cfg *Config) { cfg.OnDrop = func(Drop) { panic("x") } })
+		say(t, c, "s1", 1)
+		say(t, c, "s1", 2)
+		if err := c.Close(bg); err != nil {
+			t.Error(err)
+		}
+		if s := c.Stats(); s.Delivered != 1 || s.Dropped[DropRejected] != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}

@@ -1,0 +1,248 @@
+package align
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var (
+	goldenID   = uuid.MustParse("01990000-0000-7000-8000-00000000abcd")
+	goldenTime = time.Date(2026, 3, 1, 12, 30, 45, 123456789, time.UTC)
+)
+
+// goldenEvents are the SDK's side of testdata/wire: what it puts on the wire, at its plainest and at every limit.
+func goldenEvents() map[string]payload {
+	long := func(n int) string { return strings.Repeat("é", n) }
+	full := Properties{}
+	for i := range 10 {
+		full[string(rune('a'+i))+strings.Repeat("_", 63)] = long(256)
+	}
+	return map[string]payload{
+		"user":                  &User{ID: "u1"},
+		"user_limits":           &User{ID: long(64), DisplayName: long(64), Email: "a@" + strings.Repeat("b", 250) + ".com", CountryCode: "kr", IP: "192.0.2.1", CreateTime: goldenTime, Properties: full},
+		"user_ip":               &User{ID: "u1", IP: "192.0.2.1"},
+		"session_open":          &Session{ID: "s1", UserID: "u1"},
+		"session_open_limits":   &Session{ID: long(64), UserID: long(64), AssistantID: long(64), Title: long(256), StartTime: goldenTime, Properties: full},
+		"session_close":         &SessionEnd{SessionID: "s1"},
+		"session_close_idle":    &SessionEnd{SessionID: "s1", Reason: CloseIdle, EndTime: goldenTime},
+		"message":               &Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "Where is my order?"},
+		"message_limits":        &Message{SessionID: long(64), Index: 1<<31 - 1, Role: RoleAssistant, Content: strings.Repeat("😀", 5000), CreateTime: goldenTime, Properties: full},
+		"message_1969":          &Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "x", CreateTime: time.Date(1969, 12, 31, 23, 59, 59, 500, time.UTC)},
+		"message_feedback":      &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsUp},
+		"message_feedback_full": &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsDown, Comment: long(2000), Reasons: []string{"slow", "wrong"}, UserID: "u2"},
+		"session_feedback":      &SessionFeedback{SessionID: "s1", Type: ThumbsDown},
+	}
+}
+
+// wanted builds with the generated code what p says.
+func wanted(p payload) *ingestionv1alpha.Event {
+	timestamp := func(t time.Time) *timestamppb.Timestamp {
+		if t.IsZero() {
+			return nil
+		}
+		return timestamppb.New(t)
+	}
+	props := &ingestionv1alpha.EventProperties{}
+	if custom := p.properties(); custom != nil {
+		for k, v := range *custom {
+			if props.CustomProperties == nil {
+				props.CustomProperties = make(map[string]*ingestionv1alpha.EventProperties_CustomPropertyValue)
+			}
+			props.CustomProperties[k] = &ingestionv1alpha.EventProperties_CustomPropertyValue{StringValue: v}
+		}
+	}
+	switch p := p.(type) {
+	case *User:
+		u := &ingestionv1alpha.EventProperties_UserProperties{
+			UserId: p.ID, UserEmail: p.Email, UserIp: p.IP, UserCreateTime: timestamp(p.CreateTime), UserDisplayName: p.DisplayName,
+		}
+		if p.CountryCode != "" {
+			u.UserIp = ""
+			u.UserLocation = &ingestionv1alpha.EventProperties_UserProperties_Location{CountryCode: p.CountryCode}
+		}
+		props.ReservedProperties = &ingestionv1alpha.EventProperties_UserProperties_{UserProperties: u}
+	case *Session:
+		props.ReservedProperties = &ingestionv1alpha.EventProperties_SessionProperties_{SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{
+			SessionId: p.ID, SessionTitle: p.Title, SessionStartTime: timestamp(p.StartTime), UserId: p.UserID, AssistantId: p.AssistantID,
+		}}
+	case *SessionEnd:
+		reason := ingestionv1alpha.EventProperties_SessionProperties_CloseReason_value["CLOSE_REASON_"+strings.ToUpper(string(p.Reason))]
+		props.ReservedProperties = &ingestionv1alpha.EventProperties_SessionProperties_{SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{
+			SessionId: p.SessionID, CloseReason: ingestionv1alpha.EventProperties_SessionProperties_CloseReason(reason), SessionEndTime: timestamp(p.EndTime),
+		}}
+	case *Message:
+		role := ingestionv1alpha.EventProperties_MessageProperties_Role_value["ROLE_"+strings.ToUpper(string(p.Role))]
+		m := &ingestionv1alpha.EventProperties_MessageProperties{
+			SessionId: p.SessionID, MessageIndexHint: int32(p.Index), MessageContent: p.Content, MessageCreateTime: timestamp(p.CreateTime),
+			MessageRole: ingestionv1alpha.EventProperties_MessageProperties_Role(role),
+		}
+		if p.contentLength >= 0 {
+			m.ContentLength = proto.Int64(int64(p.contentLength))
+		}
+		props.ReservedProperties = &ingestionv1alpha.EventProperties_MessageProperties_{MessageProperties: m}
+	case *MessageFeedback:
+		props.ReservedProperties = &ingestionv1alpha.EventProperties_FeedbackProperties_{FeedbackProperties: &ingestionv1alpha.EventProperties_FeedbackProperties{
+			SessionId: p.SessionID, MessageIndexHint: int32(p.Index), Type: string(p.Type), Comment: p.Comment, Reasons: p.Reasons, UserId: p.UserID,
+			FeedbackTarget: ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE,
+		}}
+	case *SessionFeedback:
+		props.ReservedProperties = &ingestionv1alpha.EventProperties_FeedbackProperties_{FeedbackProperties: &ingestionv1alpha.EventProperties_FeedbackProperties{
+			SessionId: p.SessionID, Type: string(p.Type), Comment: p.Comment, Reasons: p.Reasons, UserId: p.UserID,
+			FeedbackTarget: ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_SESSION,
+		}}
+	}
+	return &ingestionv1alpha.Event{
+		Id: strings.ReplaceAll(goldenID.String(), "-", ""), Type: string(p.kind()), CreateTime: timestamppb.New(goldenTime),
+		Properties: props, ProjectId: "p1",
+	}
+}
+
+// decode reads one entry with the generated code, which must know every field in it.
+func decode(t testing.TB, entry []byte) *ingestionv1alpha.Event {
+	t.Helper()
+	var req ingestionv1alpha.CollectEventsRequest
+	if err := proto.Unmarshal(entry, &req); err != nil {
+		t.Fatalf("%v\n%x", err, entry)
+	}
+	if len(req.Events) != 1 || len(req.ProtoReflect().GetUnknown()) > 0 {
+		t.Fatalf("%d events, unknown fields %x", len(req.Events), req.ProtoReflect().GetUnknown())
+	}
+	return req.Events[0]
+}
+
+func TestEventsEqualTheirGoldenFiles(t *testing.T) {
+	dir := filepath.Join("testdata", "wire", "sdk")
+	for name, p := range goldenEvents() {
+		t.Run(name, func(t *testing.T) {
+			p.normalize()
+			if err := newRules(Config{}.withDefaults().Limits).check(p); err != nil {
+				t.Fatal(err)
+			}
+			entry := appendEvent(nil, "p1", goldenID, goldenTime, p)
+			event := decode(t, entry)
+			if want := wanted(p); !proto.Equal(event, want) {
+				t.Errorf("got  %v\nwant %v", event, want)
+			}
+			// The same in words, for people who review a change: protojson varies its spaces, so they are made anew.
+			raw, err := protojson.Marshal(event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var words bytes.Buffer
+			if err := json.Indent(&words, raw, "", "  "); err != nil {
+				t.Fatal(err)
+			}
+			words.WriteByte('\n')
+			for file, got := range map[string][]byte{name + ".binpb": entry, name + ".json": words.Bytes()} {
+				file = filepath.Join(dir, file)
+				if *update {
+					if err := os.WriteFile(file, got, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(got, want) {
+					t.Errorf("%s differs; if that is meant, run go test -run Golden -update", file)
+				}
+			}
+		})
+	}
+}
+
+func TestEventIsTheSameBytesEveryTime(t *testing.T) {
+	p := goldenEvents()["user_limits"] // ten properties: map order would show
+	first := appendEvent(nil, "p1", goldenID, goldenTime, p)
+	for range 50 {
+		if again := appendEvent(nil, "p1", goldenID, goldenTime, p); !bytes.Equal(first, again) {
+			t.Fatal("the order of the map shows on the wire")
+		}
+	}
+}
+
+// FuzzEncode proves both ways: what we write, the generated code reads as it was meant; what the generated code writes,
+// our reader of dropped events understands.
+func FuzzEncode(f *testing.F) {
+	f.Add("s1", "u1", "hello", "k", "v", int64(1), int64(0))
+	f.Add("é", "", strings.Repeat("x", 127), "key", "", int64(1<<31-1), int64(-1))
+	f.Add("s", "u", strings.Repeat("x", 16384), "a", "b", int64(128), int64(253402300799))
+	f.Fuzz(func(t *testing.T, session, user, content, key, value string, index, seconds int64) {
+		for _, s := range []string{session, user, content, key, value} {
+			if !utf8.ValidString(s) {
+				t.Skip("validation refuses it")
+			}
+		}
+		at := time.Unix(seconds%253402300800, seconds&0xfff)
+		if !isTimestamp(at) || index < 0 || index > 1<<31-1 {
+			t.Skip("validation refuses it")
+		}
+		props := Properties{key: value, key + "2": value}
+		for _, p := range []payload{
+			&User{ID: user, DisplayName: content, Email: value, IP: key, CountryCode: session, CreateTime: at, Properties: props},
+			&Session{ID: session, UserID: user, AssistantID: key, Title: content, StartTime: at, Properties: props},
+			&SessionEnd{SessionID: session, Reason: CloseShutdown, EndTime: at},
+			&Message{SessionID: session, Index: int(index), Role: RoleAssistant, Content: content, CreateTime: at, Properties: props, contentLength: len(content)},
+			&MessageFeedback{SessionID: session, Index: int(index), Type: FeedbackType(key), Comment: content, Reasons: []string{"r" + value, "r"}, UserID: user},
+			&SessionFeedback{SessionID: session, Type: FeedbackType(key), Comment: content, UserID: user},
+		} {
+			entry := appendEvent(nil, "p1", goldenID, goldenTime, p)
+			event, want := decode(t, entry), wanted(p)
+			if !proto.Equal(event, want) {
+				t.Fatalf("got  %v\nwant %v", event, want)
+			}
+			if n := entrySize(append(entry, entry...)); n != len(entry) {
+				t.Fatalf("entrySize %d, is %d", n, len(entry))
+			}
+			theirs, err := proto.Marshal(&ingestionv1alpha.CollectEventsRequest{Events: []*ingestionv1alpha.Event{want}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(theirs) != len(entry) {
+				t.Fatalf("we need %d bytes, the generated code %d", len(entry), len(theirs))
+			}
+			id, kind, about := describe(theirs)
+			if id != want.Id || kind != p.kind() || about != sessionOf(p) {
+				t.Fatalf("described as %q %q %q", id, kind, about)
+			}
+		}
+	})
+}
+
+func TestIDsAreUnpredictableAndInOrderOfTime(t *testing.T) {
+	var ids idSource
+	last := ""
+	tails := make(map[string]bool)
+	for range 10_000 {
+		id := ids.next()
+		if id.Version() != 7 || id.Variant() != uuid.RFC4122 {
+			t.Fatalf("%v is not a UUIDv7", id)
+		}
+		if s := id.String(); s <= last {
+			t.Fatalf("%s after %s", s, last)
+		} else {
+			last = s
+		}
+		tails[last[19:]] = true
+	}
+	if len(tails) != 10_000 {
+		t.Errorf("%d different random parts in 10,000 ids", len(tails))
+	}
+}

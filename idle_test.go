@@ -1,0 +1,352 @@
+package align
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+// closes are the session_close events among those delivered.
+func closes(rec *recorder) (list []*ingestionv1alpha.Event) {
+	for _, e := range rec.delivered() {
+		if e.Type == string(EventCloseSession) {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// idleTest runs f on a client in a bubble and closes it.
+func idleTest(t *testing.T, f func(c *Client, rec *recorder)) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.FlushInterval = time.Nanosecond })
+		f(c, rec)
+		if err := c.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// after sleeps and lets everything that is due happen.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestIdleSessionClosesOnceAtThirtyMinutes(t *testing.T) { // AL-52
+	idleTest(t, func(c *Client, rec *recorder) {
+		opened := time.Now()
+		if err := c.OpenSession(context.Background(), Session{ID: "s1", UserID: "u1"}); err != nil {
+			t.Fatal(err)
+		}
+		after(29*time.Minute + 59*time.Second + 999*time.Millisecond)
+		if n := len(closes(rec)); n != 0 {
+			t.Fatalf("closed at 29m59.999s")
+		}
+		after(time.Millisecond + time.Nanosecond) // and the flush interval
+		if n := len(closes(rec)); n != 1 {
+			t.Fatalf("%d closes at 30m", n)
+		}
+		got := closes(rec)[0]
+		s := got.Properties.GetSessionProperties()
+		if s.SessionId != "s1" || s.CloseReason != ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_IDLE {
+			t.Error(got)
+		}
+		if end := s.SessionEndTime.AsTime(); !end.Equal(opened) {
+			t.Errorf("ended %v, last activity was %v", end, opened)
+		}
+		if at := got.CreateTime.AsTime(); !at.Equal(opened.Add(30 * time.Minute)) {
+			t.Errorf("closed at %v", at)
+		}
+		after(24 * time.Hour)
+		if n := len(closes(rec)); n != 1 {
+			t.Errorf("%d closes a day later", n)
+		}
+		if s := c.Stats(); s.IdleCloses != 1 || s.OpenSessions != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestMessageResetsTheIdleTimer(t *testing.T) {
+	idleTest(t, func(c *Client, rec *recorder) {
+		say(t, c, "s1", 1) // a session that some other process opened
+		after(29*time.Minute + 59*time.Second)
+		last := time.Now()
+		say(t, c, "s1", 2)
+		after(29*time.Minute + 59*time.Second)
+		if n := len(closes(rec)); n != 0 {
+			t.Fatal("closed in spite of a message")
+		}
+		after(2 * time.Second)
+		if got := closes(rec); len(got) != 1 || !got[0].Properties.GetSessionProperties().SessionEndTime.AsTime().Equal(last) {
+			t.Errorf("%v, last activity %v", got, last)
+		}
+	})
+}
+
+func TestExplicitCloseCancelsTheIdleClose(t *testing.T) {
+	idleTest(t, func(c *Client, rec *recorder) {
+		say(t, c, "s1", 1)
+		if err := c.CloseSession(context.Background(), SessionEnd{SessionID: "s1"}); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Hour)
+		if got := closes(rec); len(got) != 1 || got[0].Properties.GetSessionProperties().CloseReason != ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_EXPLICIT {
+			t.Error(got)
+		}
+		say(t, c, "s1", 2) // opens it again
+		after(time.Hour)
+		if got := closes(rec); len(got) != 2 {
+			t.Error(got)
+		}
+	})
+}
+
+func TestFeedbackAndIdentifyAreNoActivity(t *testing.T) {
+	idleTest(t, func(c *Client, rec *recorder) {
+		ctx := context.Background()
+		say(t, c, "s1", 1)
+		after(20 * time.Minute)
+		for _, err := range []error{
+			c.CreateMessageFeedback(ctx, MessageFeedback{SessionID: "s1", Index: 1, Type: ThumbsUp}),
+			c.CreateSessionFeedback(ctx, SessionFeedback{SessionID: "s1", Type: ThumbsUp}),
+			c.CreateSessionFeedback(ctx, SessionFeedback{SessionID: "s2", Type: ThumbsUp}),
+			c.IdentifyUser(ctx, User{ID: "s1"}),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		after(10*time.Minute + time.Second)
+		if n := len(closes(rec)); n != 1 {
+			t.Errorf("%d closes 30 minutes after the only message", n)
+		}
+		after(time.Hour)
+		if n := len(closes(rec)); n != 1 {
+			t.Errorf("%d closes: feedback began to follow a session", n)
+		}
+	})
+}
+
+func TestIdleCloseEndsAtTheActivitysOwnTime(t *testing.T) {
+	idleTest(t, func(c *Client, rec *recorder) {
+		lastYear := time.Now().AddDate(-1, 0, 0).UTC()
+		for i, at := range []time.Time{lastYear, lastYear.Add(-time.Hour)} {
+			err := c.CreateMessage(context.Background(), Message{SessionID: "s1", Index: i + 1, Role: RoleUser, Content: "x", CreateTime: at})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		after(31 * time.Minute)
+		if got := closes(rec); len(got) != 1 || !got[0].Properties.GetSessionProperties().SessionEndTime.AsTime().Equal(lastYear) {
+			t.Error(got)
+		}
+	})
+}
+
+func TestIdleTimeoutCanBeSetAndTurnedOff(t *testing.T) {
+	for timeout, want := range map[time.Duration]int{time.Minute: 1, -1: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{}
+			c := newClient(t, rec, func(cfg *Config) { cfg.IdleTimeout = timeout })
+			say(t, c, "s1", 1)
+			after(2 * time.Hour)
+			if n := len(closes(rec)); n != want {
+				t.Errorf("timeout %v: %d closes", timeout, n)
+			}
+			c.Close(context.Background())
+		})
+	}
+}
+
+func TestIdleCloseWaitsForRoomInAFullBuffer(t *testing.T) {
+	for _, overflow := range []Overflow{OverflowReject, OverflowBlock} {
+		synctest.Test(t, func(t *testing.T) {
+			var down atomic.Bool
+			rec := &recorder{answer: func(int, request) answer {
+				if down.Load() {
+					return answer{status: 503}
+				}
+				return answer{}
+			}}
+			c := newClient(t, rec, func(cfg *Config) { cfg.BufferEvents = 2; cfg.Overflow = overflow })
+			ctx := context.Background()
+			c.OpenSession(ctx, Session{ID: "s1", UserID: "u1"})
+			c.OpenSession(ctx, Session{ID: "s2", UserID: "u1"})
+			if err := c.Flush(ctx); err != nil {
+				t.Fatal(err)
+			}
+			down.Store(true)
+			for range 2 {
+				c.IdentifyUser(ctx, User{ID: "u1"})
+			}
+			after(time.Hour)
+			if n := c.Stats().OpenSessions; n != 2 {
+				t.Errorf("%d sessions followed while there is no room", n)
+			}
+			down.Store(false)
+			after(10 * time.Minute)
+			if n := len(closes(rec)); n != 2 {
+				t.Errorf("%d closes once there is room", n)
+			}
+			checkInvariant(t, c.Stats())
+			c.Close(ctx)
+		})
+	}
+}
+
+func TestCloseLeavesSessionsOpenUnlessToldOtherwise(t *testing.T) { // AL-54
+	for shutdown, want := range map[bool]int{false: 0, true: 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{}
+			c := newClient(t, rec, func(cfg *Config) { cfg.CloseSessionsOnShutdown = shutdown })
+			for i := range 1000 {
+				say(t, c, fmt.Sprint("s", i), 1)
+			}
+			if err := c.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			got := closes(rec)
+			if len(got) != want {
+				t.Fatalf("%d closes", len(got))
+			}
+			if shutdown && got[0].Properties.GetSessionProperties().CloseReason != ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_SHUTDOWN {
+				t.Error(got[0])
+			}
+		})
+	}
+}
+
+func TestManySessionsEachCloseOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sessions = 100_000
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.BufferEvents = 2 * sessions })
+		for i := range sessions {
+			say(t, c, fmt.Sprint("s", i), 1)
+		}
+		after(time.Hour)
+		seen := make(map[string]bool)
+		for _, e := range closes(rec) {
+			seen[e.Properties.GetSessionProperties().SessionId] = true
+		}
+		if len(seen) != sessions || len(closes(rec)) != sessions {
+			t.Errorf("%d sessions closed by %d events", len(seen), len(closes(rec)))
+		}
+		if err := c.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A timer, a goroutine or a list element for each session would be an allocation for each session.
+func TestManySessionsUseOneTimer(t *testing.T) {
+	const sessions = 100_000
+	c := newClient(t, &recorder{}, nil)
+	defer c.Close(context.Background())
+	opened := make([]payload, sessions)
+	for i := range opened {
+		opened[i] = &Session{ID: fmt.Sprint("s", i)}
+	}
+	var before, after runtime.MemStats
+	goroutines := runtime.NumGoroutine()
+	runtime.ReadMemStats(&before)
+	for range 3 {
+		now := time.Now()
+		for _, p := range opened {
+			c.follow(p, now)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.Mallocs - before.Mallocs; n > sessions/20 {
+		t.Errorf("%d allocations to follow %d sessions", n, sessions)
+	}
+	if n := runtime.NumGoroutine() - goroutines; n > 0 {
+		t.Errorf("%d goroutines more", n)
+	}
+	if n := c.Stats().OpenSessions; n != sessions {
+		t.Errorf("%d sessions followed", n)
+	}
+}
+
+// FuzzIdle compares the tracker with a map that is searched from end to end.
+func FuzzIdle(f *testing.F) {
+	f.Add([]byte{0, 1, 2, 0x43, 4, 0x85, 6, 0xc7})
+	f.Add([]byte(strings.Repeat("\x01\x41\x81\xc1", 30)))
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		tracker, model := newIdleTracker(), make(map[string]time.Time)
+		now := time.Unix(1_000_000, 0)
+		for _, op := range ops {
+			id := fmt.Sprint(op & 0x0f)
+			now = now.Add(time.Duration(op>>4&3) * time.Second)
+			switch op >> 6 {
+			case 0, 1:
+				if first := tracker.touch(id, now, time.Time{}); first != (len(model) == 0) {
+					t.Fatalf("first is %v with %d sessions", first, len(model))
+				}
+				model[id] = now
+			case 2:
+				tracker.forget(id)
+				delete(model, id)
+			case 3:
+				deadline := now.Add(-5 * time.Second)
+				due := tracker.expired(make([]quiet, 0, 3), deadline)
+				var want []quiet
+				for id, last := range model {
+					if !last.After(deadline) {
+						want = append(want, quiet{id, last})
+					}
+				}
+				slices.SortFunc(want, func(a, b quiet) int { return a.activity.Compare(b.activity) })
+				if len(due) != min(len(want), 3) {
+					t.Fatalf("%d due, want %d of %d", len(due), min(len(want), 3), len(want))
+				}
+				for i, q := range due { // of those at one time, any may come first
+					if !q.activity.Equal(want[i].activity) || !model[q.id].Equal(q.activity) {
+						t.Fatalf("due %v, want %v", due, want)
+					}
+				}
+				if len(due) == 3 && op&1 == 1 { // as when the buffer is full
+					for _, q := range slices.Backward(due) {
+						tracker.restore(q)
+					}
+					continue
+				}
+				for _, q := range due {
+					delete(model, q.id)
+				}
+			}
+			if tracker.open() != len(model) {
+				t.Fatalf("%d open, want %d", tracker.open(), len(model))
+			}
+			next, any := tracker.next()
+			if any != (len(model) > 0) {
+				t.Fatalf("any is %v with %d sessions", any, len(model))
+			}
+			if any {
+				oldest := slices.MinFunc(mapValues(model), func(a, b time.Time) int { return cmp.Compare(a.UnixNano(), b.UnixNano()) })
+				if next.After(oldest) {
+					t.Fatalf("next %v, but the quietest was seen %v", next, oldest)
+				}
+			}
+		}
+	})
+}
+
+func mapValues(m map[string]time.Time) (values []time.Time) {
+	for _, v := range m {
+		values = append(values, v)
+	}
+	return values
+}

@@ -1,0 +1,210 @@
+package align
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var schedules = flag.Int("schedules", 2000, "how many random schedules TestInvariantHoldsUnderRandomFaults plays")
+
+// world is one random schedule: a collector with moods, a client with settings, and what was told of it.
+type world struct {
+	rng    *rand.Rand
+	rngMu  sync.Mutex // guards rng, which every goroutine of the schedule draws from
+	rec    *recorder
+	client *Client
+
+	mu      sync.Mutex            // guards all below
+	outcome map[string]DropReason // by event id, as OnDrop told
+	twice   []string              // event ids told of more than once
+}
+
+func (w *world) roll(n int) int {
+	w.rngMu.Lock()
+	defer w.rngMu.Unlock()
+	return w.rng.IntN(n)
+}
+
+// mood draws a fault for one request. How likely faults are is drawn once for each schedule.
+func (w *world) mood(faulty int, poisonous bool) func(int, request) answer {
+	return func(_ int, r request) answer {
+		if poisonous {
+			for _, e := range r.events { // an event the collector will never take: every 17th message
+				if e.Properties.GetMessageProperties().GetMessageIndexHint()%17 == 16 {
+					return answer{status: []int{400, 413, 422}[w.roll(3)]}
+				}
+			}
+		}
+		if w.roll(100) >= faulty {
+			return answer{takes: time.Duration(w.roll(50)) * time.Millisecond}
+		}
+		switch w.roll(9) {
+		case 0:
+			return answer{status: 503}
+		case 1:
+			return answer{status: 429, header: http.Header{"Retry-After": {fmt.Sprint(w.roll(4))}}}
+		case 2:
+			return answer{err: errors.New("connection reset")}
+		case 3:
+			return answer{loses: true}
+		case 4:
+			return answer{hangs: true}
+		case 5:
+			return answer{takes: time.Duration(w.roll(15)) * time.Second}
+		case 6:
+			return answer{status: 401}
+		case 7:
+			return answer{status: 202, body: "garbage"}
+		}
+		return answer{status: 500}
+	}
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{rng: rand.New(rand.NewPCG(seed, 0)), rec: &recorder{}, outcome: make(map[string]DropReason)}
+	w.rec.answer = w.mood(w.roll(101), w.roll(3) == 0)
+	w.client = newClient(t, w.rec, func(cfg *Config) {
+		cfg.BatchEvents = 1 + w.roll(20)
+		cfg.BatchBytes = 200 + w.roll(5000)
+		cfg.BufferEvents = 10 + w.roll(200)
+		cfg.Overflow = Overflow(w.roll(3))
+		cfg.Senders = 1 + w.roll(8)
+		cfg.FlushInterval = time.Duration(1+w.roll(3000)) * time.Millisecond
+		cfg.AttemptTimeout = time.Duration(1+w.roll(10)) * time.Second
+		cfg.IdleTimeout = time.Duration(1+w.roll(20)) * time.Second
+		cfg.OnDrop = func(d Drop) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if _, told := w.outcome[d.EventID]; told {
+				w.twice = append(w.twice, d.EventID)
+			}
+			w.outcome[d.EventID] = d.Reason
+		}
+	})
+	return w
+}
+
+// play runs the schedule to its end: goroutines that record, each its own sessions, in order, and somebody who looks at
+// the counts, flushes, and closes in the middle of it all.
+func (w *world) play(t *testing.T) {
+	var wg sync.WaitGroup
+	for g := range 1 << w.roll(7) { // 1 to 64
+		wg.Go(func() {
+			session := fmt.Sprint("s", g)
+			for i := range 1 + w.roll(30) {
+				ctx, cancel := context.WithTimeout(bg, time.Duration(w.roll(2000))*time.Millisecond)
+				err := w.client.CreateMessage(ctx, Message{SessionID: session, Index: i + 1, Role: RoleUser, Content: "x"})
+				cancel()
+				if errors.Is(err, ErrClosed) {
+					return
+				}
+				if err != nil && !errors.Is(err, ErrBufferFull) {
+					t.Error(err)
+				}
+				if w.roll(4) == 0 {
+					time.Sleep(time.Duration(w.roll(5000)) * time.Millisecond)
+				}
+				if w.roll(40) == 0 {
+					ctx, cancel := context.WithTimeout(bg, time.Duration(w.roll(3000))*time.Millisecond)
+					w.client.Flush(ctx)
+					cancel()
+				}
+			}
+		})
+	}
+	stop := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for {
+			checkInvariant(t, w.client.Stats())
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+	if w.roll(2) == 0 {
+		wg.Wait()
+	}
+	time.Sleep(time.Duration(w.roll(60)) * time.Second)
+	ctx, cancel := context.WithTimeout(bg, time.Duration(w.roll(30))*time.Second)
+	start := time.Now()
+	err := w.client.Close(ctx)
+	if deadline, _ := ctx.Deadline(); time.Now().After(deadline) {
+		t.Errorf("Close took %v, past its deadline", time.Since(start))
+	}
+	cancel()
+	wg.Wait()
+	close(stop)
+	watch.Wait()
+	w.check(t, err)
+}
+
+// check holds what was counted against what was told and what arrived.
+func (w *world) check(t *testing.T, closeErr error) {
+	s := w.client.Stats()
+	checkInvariant(t, s)
+	if s.Pending != 0 {
+		t.Errorf("%d pending after Close", s.Pending)
+	}
+	if lost := s.Dropped[DropClosed]; (lost > 0) != (closeErr != nil) {
+		t.Errorf("%d lost at Close, which said %v", lost, closeErr)
+	}
+	if len(w.twice) > 0 {
+		t.Errorf("told twice of %v", w.twice)
+	}
+	byReason := make(map[DropReason]uint64)
+	for _, reason := range w.outcome {
+		byReason[reason]++
+	}
+	for reason, n := range s.Dropped {
+		if byReason[reason] != n {
+			t.Errorf("%s: %d counted, %d told", reason, n, byReason[reason])
+		}
+	}
+	arrived := make(map[string]bool)
+	last := make(map[string]int32)
+	for _, e := range w.rec.delivered() {
+		if arrived[e.Id] {
+			continue // a repetition after a lost answer
+		}
+		arrived[e.Id] = true
+		if m := e.Properties.GetMessageProperties(); m != nil {
+			if m.MessageIndexHint <= last[m.SessionId] {
+				t.Errorf("%s: message %d after %d", m.SessionId, m.MessageIndexHint, last[m.SessionId])
+			}
+			last[m.SessionId] = m.MessageIndexHint
+		}
+	}
+	// What counts as delivered has arrived. More may have: an answer that was lost, an event dropped on its way.
+	delivered := 0
+	for id := range arrived {
+		if _, dropped := w.outcome[id]; !dropped {
+			delivered++
+		}
+	}
+	if uint64(delivered) != s.Delivered {
+		t.Errorf("%d counted as delivered, %d arrived and were not dropped", s.Delivered, delivered)
+	}
+}
+
+// Every schedule is a seed: to play one again, run with -run 'Invariant.*/seed_N$'.
+func TestInvariantHoldsUnderRandomFaults(t *testing.T) {
+	for seed := range uint64(*schedules) {
+		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newWorld(t, seed).play(t) })
+		})
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package align
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// problems lists the *FieldErrors joined in err as "Field rule limit".
+func problems(t *testing.T, err error) (list []string) {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("%T is not a joined error: %v", err, err)
+	}
+	for _, e := range joined.Unwrap() {
+		var fe *FieldError
+		if !errors.As(e, &fe) {
+			t.Fatalf("%T: %v", e, e)
+		}
+		list = append(list, strings.TrimSpace(fmt.Sprintf("%s %s %s", fe.Field, fe.Rule, fe.Limit)))
+	}
+	slices.Sort(list)
+	return list
+}
+
+func TestLimitsAreEnforcedBeforeBuffering(t *testing.T) { // AL-10 to AL-66
+	é := func(n int) string { return strings.Repeat("é", n) } // two bytes a code point
+	props := func(n int) Properties {
+		p := Properties{}
+		for i := range n {
+			p[fmt.Sprint("k", i)] = "v"
+		}
+		return p
+	}
+	key := func(k string) Properties { return Properties{k: ""} }
+	user := func(change func(*User)) *User {
+		u := &User{ID: "u"}
+		change(u)
+		return u
+	}
+	msg := func(change func(*Message)) *Message {
+		m := &Message{SessionID: "s", Index: 1, Role: RoleUser, Content: "x"}
+		change(m)
+		return m
+	}
+	mf := func(change func(*MessageFeedback)) *MessageFeedback {
+		f := &MessageFeedback{SessionID: "s", Index: 1, Type: ThumbsUp}
+		change(f)
+		return f
+	}
+	tests := []struct {
+		name string
+		p    payload
+		want string // "" for none, else problems joined by "; "
+	}{
+		{"user, id alone", &User{ID: "u"}, ""},
+		{"user id 64", &User{ID: é(64)}, ""},
+		{"user id 65", &User{ID: é(65)}, "User.ID max 64 code points"},
+		{"user id missing", &User{}, "User.ID required"},
+		{"user id blank", &User{ID: " \t\n"}, "User.ID required"},
+		{"user id NUL", &User{ID: "a\x00"}, "User.ID utf8"},
+		{"user id invalid UTF-8", &User{ID: "a\xff"}, "User.ID utf8"},
+		{"display name 64", user(func(u *User) { u.DisplayName = é(64) }), ""},
+		{"display name 65", user(func(u *User) { u.DisplayName = é(65) }), "User.DisplayName max 64 code points"},
+		{"email", user(func(u *User) { u.Email = "ada@example.com" }), ""},
+		{"email format", user(func(u *User) { u.Email = "ada" }), "User.Email email"},
+		{"email 257", user(func(u *User) { u.Email = "a@" + strings.Repeat("b", 251) + ".com" }), "User.Email max 256 code points"},
+		{"ip v4", user(func(u *User) { u.IP = "192.0.2.1" }), ""},
+		{"ip v6", user(func(u *User) { u.IP = "2001:db8::1" }), "User.IP ipv4"},
+		{"country lower case", user(func(u *User) { u.CountryCode = "kr" }), ""},
+		{"country UK", user(func(u *User) { u.CountryCode = "UK" }), "User.CountryCode country"},
+		{"country XK", user(func(u *User) { u.CountryCode = "XK" }), ""},
+		{"country three letters", user(func(u *User) { u.CountryCode = "KOR" }), "User.CountryCode country"},
+		{"create time year 10000", user(func(u *User) { u.CreateTime = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }), "User.CreateTime time"},
+		{"create time year 0", user(func(u *User) { u.CreateTime = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC) }), "User.CreateTime time"},
+
+		{"property keys", user(func(u *User) { u.Properties = Properties{"a": "", strings.Repeat("a", 64): "", "aB_9": ""} }), ""},
+		{"property key 65", user(func(u *User) { u.Properties = key(strings.Repeat("a", 65)) }), "User.Properties key " + PropertyKeyPattern},
+		{"property key 1a", user(func(u *User) { u.Properties = key("1a") }), "User.Properties key " + PropertyKeyPattern},
+		{"property key _a", user(func(u *User) { u.Properties = key("_a") }), "User.Properties key " + PropertyKeyPattern},
+		{"property key a-b", user(func(u *User) { u.Properties = key("a-b") }), "User.Properties key " + PropertyKeyPattern},
+		{"property key é", user(func(u *User) { u.Properties = key("é") }), "User.Properties key " + PropertyKeyPattern},
+		{"property key newline", user(func(u *User) { u.Properties = key("a\n") }), "User.Properties key " + PropertyKeyPattern},
+		{"property key empty", user(func(u *User) { u.Properties = key("") }), "User.Properties key " + PropertyKeyPattern},
+		{"property value 256", user(func(u *User) { u.Properties = Properties{"a": é(256)} }), ""},
+		{"property value 257", user(func(u *User) { u.Properties = Properties{"a": é(257)} }), "User.Properties.a max 256 code points"},
+		{"property value NUL", user(func(u *User) { u.Properties = Properties{"a": "\x00"} }), "User.Properties.a utf8"},
+		{"properties none", user(func(u *User) { u.Properties = Properties{} }), ""},
+		{"properties 10", user(func(u *User) { u.Properties = props(10) }), ""},
+		{"properties 11", user(func(u *User) { u.Properties = props(11) }), "User.Properties count 10 properties"},
+
+		{"session", &Session{ID: "s", UserID: "u"}, ""},
+		{"session blank ids", &Session{ID: " ", UserID: ""}, "Session.ID required; Session.UserID required"},
+		{"session ids 65", &Session{ID: é(65), UserID: é(65), AssistantID: é(65)}, "Session.AssistantID max 64 code points; Session.ID max 64 code points; Session.UserID max 64 code points"},
+		{"session title 257", &Session{ID: "s", UserID: "u", Title: é(257)}, "Session.Title max 256 code points"},
+		{"session properties 11", &Session{ID: "s", UserID: "u", Properties: props(11)}, "Session.Properties count 10 properties"},
+		{"session end", &SessionEnd{SessionID: "s"}, ""},
+		{"session end blank", &SessionEnd{}, "SessionEnd.SessionID required"},
+		{"session end reason", &SessionEnd{SessionID: "s", Reason: "tired"}, "SessionEnd.Reason oneof explicit, idle, shutdown, transfer"},
+
+		{"message", msg(func(m *Message) {}), ""},
+		{"message index 0", msg(func(m *Message) { m.Index = 0 }), "Message.Index min 1"},
+		{"message index negative", msg(func(m *Message) { m.Index = -1 }), "Message.Index min 1"},
+		{"message index 2147483647", msg(func(m *Message) { m.Index = 1<<31 - 1 }), ""},
+		{"message index 2147483648", msg(func(m *Message) { m.Index = 1 << 31 }), "Message.Index max 2147483647"},
+		{"message role missing", msg(func(m *Message) { m.Role = "" }), "Message.Role oneof user, assistant"},
+		{"message role", msg(func(m *Message) { m.Role = "User" }), "Message.Role oneof user, assistant"},
+		{"message content missing", msg(func(m *Message) { m.Content = "" }), "Message.Content required"},
+		{"message content blank", msg(func(m *Message) { m.Content = " \n\u00a0" }), "Message.Content required"},
+		{"message content NUL", msg(func(m *Message) { m.Content = "a\x00b" }), "Message.Content utf8"},
+		{"message content long", msg(func(m *Message) { m.Content = strings.Repeat("x", 3<<20) }), ""},
+		{"everything at once", &Message{Properties: props(11)}, "Message.Content required; Message.Index min 1; Message.Properties count 10 properties; Message.Role oneof user, assistant; Message.SessionID required"},
+
+		{"message feedback", mf(func(f *MessageFeedback) {}), ""},
+		{"message feedback index", mf(func(f *MessageFeedback) { f.Index = 0 }), "MessageFeedback.Index min 1"},
+		{"message feedback type", mf(func(f *MessageFeedback) { f.Type = "love" }), "MessageFeedback.Type oneof thumbs_up, thumbs_down"},
+		{"message feedback type missing", mf(func(f *MessageFeedback) { f.Type = "" }), "MessageFeedback.Type oneof thumbs_up, thumbs_down"},
+		{"message feedback comment 2000", mf(func(f *MessageFeedback) { f.Comment = é(2000) }), ""},
+		{"message feedback comment 2001", mf(func(f *MessageFeedback) { f.Comment = é(2001) }), "MessageFeedback.Comment max 2000 code points"},
+		{"message feedback reasons", mf(func(f *MessageFeedback) { f.Reasons = []string{"slow", " "} }), "MessageFeedback.Reasons[1] required"},
+		{"message feedback reasons 11", mf(func(f *MessageFeedback) { f.Reasons = make([]string, 11) }), "MessageFeedback.Reasons count 10 elements"},
+		{"session feedback", &SessionFeedback{SessionID: "s", Type: ThumbsDown}, ""},
+		{"session feedback blank", &SessionFeedback{}, "SessionFeedback.SessionID required; SessionFeedback.Type oneof thumbs_up, thumbs_down"},
+		{"session feedback voter 65", &SessionFeedback{SessionID: "s", Type: ThumbsUp, UserID: é(65)}, "SessionFeedback.UserID max 64 code points"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rec := &recorder{}
+				c := newClient(t, rec, nil)
+				err := c.record(context.Background(), test.p)
+				if got := strings.Join(problems(t, err), "; "); got != test.want {
+					t.Errorf("got  %s\nwant %s", got, test.want)
+				}
+				s := c.Stats()
+				if want := uint64(min(len(test.want), 1)); s.Invalid != want || s.Pending != 1-want {
+					t.Errorf("%d invalid, %d pending", s.Invalid, s.Pending)
+				}
+				if err := c.Close(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestLimitsCanBeSetPerClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, &recorder{}, func(cfg *Config) { cfg.Limits = Limits{Properties: 1, PropertyValue: 300} })
+		defer c.Close(context.Background())
+		ctx := context.Background()
+		if err := c.IdentifyUser(ctx, User{ID: "u", Properties: Properties{"a": strings.Repeat("x", 300)}}); err != nil {
+			t.Error(err)
+		}
+		err := c.IdentifyUser(ctx, User{ID: "u", Properties: Properties{"a": strings.Repeat("x", 301), "b": ""}})
+		if got := fmt.Sprint(problems(t, err)); got != "[User.Properties count 1 properties User.Properties.a max 300 code points]" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestErrorsNeverCarryContent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, &recorder{}, nil)
+		defer c.Close(context.Background())
+		const marker = "s3cret marker"
+		bad := strings.Repeat(marker, 200) + "\x00"
+		ctx := context.Background()
+		for _, err := range []error{
+			c.IdentifyUser(ctx, User{ID: bad, DisplayName: bad, Email: bad, IP: bad, CountryCode: bad, Properties: Properties{bad: bad, "a": bad}}),
+			c.OpenSession(ctx, Session{ID: bad, UserID: bad, AssistantID: bad, Title: bad}),
+			c.CreateMessage(ctx, Message{SessionID: bad, Role: Role(bad), Content: bad, Properties: Properties{bad: bad}}),
+			c.CreateMessageFeedback(ctx, MessageFeedback{SessionID: bad, Type: FeedbackType(bad), Comment: bad, Reasons: []string{bad}, UserID: bad}),
+			c.CloseSession(ctx, SessionEnd{SessionID: bad, Reason: CloseReason(bad)}),
+		} {
+			if err == nil {
+				t.Error("accepted")
+			} else if strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), "s3cret") {
+				t.Errorf("content shows: %v", err)
+			}
+		}
+	})
+}
+
+func TestFieldErrorSaysFieldRuleAndLimit(t *testing.T) {
+	for want, e := range map[string]*FieldError{
+		"align: Message.SessionID must be at most 64 code points":                       {"Message.SessionID", "max", "64 code points"},
+		"align: Message.Content must not be blank":                                      {"Message.Content", "required", ""},
+		"align: User.Properties must have keys that match ^[a-zA-Z][a-zA-Z0-9_]{0,63}$": {"User.Properties", "key", PropertyKeyPattern},
+		"align: Message.Role must be one of user, assistant":                            {"Message.Role", "oneof", "user, assistant"},
+	} {
+		if got := e.Error(); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestLongContentIsCutVisiblyAndCounted(t *testing.T) { // AL-41
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.MaxContentBytes = 256 })
+		ctx := context.Background()
+		whole := strings.Repeat("é", 128)
+		for i, content := range []string{whole, whole + "é", strings.Repeat("😀", 1000)} {
+			if err := c.CreateMessage(ctx, Message{SessionID: "s", Index: i + 1, Role: RoleUser, Content: content}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		got := rec.delivered()
+		if m := got[0].Properties.GetMessageProperties(); m.MessageContent != whole || m.ContentLength != nil {
+			t.Errorf("content within the limit was changed: %v", m)
+		}
+		for i, length := range []int64{129, 1000} {
+			m := got[i+1].Properties.GetMessageProperties()
+			if len(m.MessageContent) > 256 || !strings.Contains(m.MessageContent, "… [cut, ") || m.GetContentLength() != length {
+				t.Errorf("%d bytes, original length %d: %q", len(m.MessageContent), m.GetContentLength(), m.MessageContent)
+			}
+		}
+		if s := c.Stats(); s.Truncated != 2 {
+			t.Errorf("%d counted as cut", s.Truncated)
+		}
+	})
+}
+
+func TestCallersMapMayChangeAfterTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, nil)
+		props := Properties{"plan": "pro"}
+		if err := c.IdentifyUser(context.Background(), User{ID: "u", Properties: props}); err != nil {
+			t.Fatal(err)
+		}
+		props["plan"] = "free"
+		delete(props, "plan")
+		if err := c.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if got := rec.delivered()[0].Properties.CustomProperties["plan"].GetStringValue(); got != "pro" {
+			t.Errorf("the event says %q", got)
+		}
+	})
+}
