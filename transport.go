@@ -130,32 +130,32 @@ func (t *transport) classify(resp *http.Response) outcome {
 
 // clean makes an answer's text fit for a log: one line, without our key, whatever the server put there.
 func (t *transport) clean(text []byte) string {
-	s := strings.ToValidUTF8(string(text), "")
-	if t.key != "" {
-		s = strings.ReplaceAll(s, t.key, "[key]")
-		// The limit may have cut an echoed key: what is left of it at the end goes, too.
-		for n := min(len(t.key)-1, len(s)); n >= 4; n-- {
-			if strings.HasSuffix(s, t.key[:n]) {
-				s = s[:len(s)-n] + "[key]"
-				break
-			}
-		}
-	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
+	s := strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
-	}, s))
+	}, strings.ToValidUTF8(string(text), "")))
+	s = strings.ReplaceAll(s, t.key, "[key]")
+	// The limit may have cut an echoed key: what is left of it at the end goes, too.
+	for n := min(len(t.key)-1, len(s)); n >= 4; n-- {
+		if strings.HasSuffix(s, t.key[:n]) {
+			return s[:len(s)-n] + "[key]"
+		}
+	}
+	return s
 }
 
-// retryAfter reads both forms of the header, seconds and a date. Zero means that it asks for nothing we understand.
+// retryAfter reads both forms of the header, seconds and a date. Zero means that it asks for nothing we understand; more
+// than maxRetryAfter in seconds is maxRetryAfter.
 func retryAfter(header string, now time.Time) time.Duration {
 	header = strings.TrimSpace(header)
-	if seconds, err := strconv.ParseUint(header, 10, 64); err == nil {
+	if header != "" && strings.Trim(header, "0123456789") == "" {
+		seconds, err := strconv.ParseUint(header, 10, 64)
+		if err != nil { // out of range
+			return maxRetryAfter
+		}
 		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
-	} else if errors.Is(err, strconv.ErrRange) {
-		return maxRetryAfter
 	}
 	if date, err := http.ParseTime(header); err == nil {
 		return max(date.Sub(now), 0)

@@ -1,0 +1,73 @@
+// Package align records what happens in a chat app (users, sessions, messages, thumbs) and delivers it to a collector
+// that turns it into conversations and metrics. Recording costs about a microsecond, never waits for the network, and
+// what was accepted is either delivered or accounted for.
+//
+// # Quick start
+//
+//	client, err := align.New(align.Config{ProjectID: "shop", APIKey: os.Getenv("ALIGNAI_API_KEY")})
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer client.Close(context.Background())
+//
+//	client.OpenSession(ctx, align.Session{ID: "s1", UserID: "u1"})
+//	client.CreateMessage(ctx, align.Message{SessionID: "s1", Index: 1, Role: align.RoleUser, Content: "Where is my order?"})
+//	client.CreateMessage(ctx, align.Message{SessionID: "s1", Index: 2, Role: align.RoleAssistant, Content: "On its way."})
+//	client.CreateMessageFeedback(ctx, align.MessageFeedback{SessionID: "s1", Index: 2, Type: align.ThumbsUp})
+//	client.CloseSession(ctx, align.SessionEnd{SessionID: "s1"})
+//
+// # What a call does
+//
+// A recording call checks its argument against the limits, encodes the event once into the bytes that will go on the
+// wire, appends them to a bounded buffer and returns. Nothing of the argument is kept. The call's context carries values
+// only (see [WithReceipt]); that it ends does not take back what was recorded, unless the call waits for room under
+// [OverflowBlock].
+//
+// A mistake in the argument is returned as one error that joins a *[FieldError] for every problem. Nothing was recorded
+// then. Lengths are Unicode code points throughout.
+//
+// # Delivery
+//
+// Events leave in batches: 500 events, or 512 KiB, or 3 s after the first ([Config] has the knobs). The events of one
+// session leave in the order they were recorded, also across retries.
+//
+// A batch that does not get through for a reason that passes (network errors, 408, 425, 429, 5xx) is sent again, the same
+// bytes under the same request id, with full jitter between 0.1 s and 30 s or when the collector's Retry-After says. A
+// refused key, a wrong path and the like are asked about every few minutes; [Client.Health] says what is wrong. When the
+// collector refuses a batch as it is (400, 413, 422), it is halved until the event at fault is alone; that one is
+// dropped, the others are delivered.
+//
+// At any moment, in [Stats]:
+//
+//	Accepted = Delivered + Dropped (by reason) + Pending
+//
+// [Config.OnDrop] is told of every event that is dropped. Delivery is at least once; the collector keeps an event id once.
+//
+// # When the collector is away
+//
+// The buffer holds up to 100,000 events and 64 MiB, waiting and in flight. When it is full, recording returns
+// [ErrBufferFull] at once, or waits, or drops the oldest: [Config.Overflow]. When the collector returns, one probe goes
+// first, then one batch for each sender, then everything.
+//
+// # Sessions that nobody closes
+//
+// A session without opening or message for 30 minutes is closed by the client, with the reason idle and the time of its
+// last activity as its end. Feedback is no activity. Other processes may have seen later messages: the collector lets
+// later activity win, so closing is never a race.
+//
+// # Shutdown
+//
+// [Client.Flush] is a barrier: it returns when everything accepted before it is acknowledged. [Client.Close] spends its
+// deadline delivering what is left and then stops for good: no goroutine, timer or connection remains. Both return a
+// *[DeliveryError] when something is left.
+//
+// # Privacy
+//
+// The default host is a collector on the same machine; plain http to any other needs [Config.Insecure]. [Config.Redact]
+// masks kinds of personal data, [Config.BeforeSend] sees every event and may change or drop it, [Config.NoContent] keeps
+// every word in the process. Neither content nor keys appear in errors and logs.
+//
+// # Testing your app
+//
+// Package aligntest has a collector in memory that records what your app sent, and plays any fault you ask for.
+package align

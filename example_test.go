@@ -1,0 +1,123 @@
+package align_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/openalign/align"
+	"github.com/openalign/align/aligntest"
+)
+
+func Example() {
+	srv := aligntest.NewServer(nil) // a collector in memory, in place of a real one
+	defer srv.Close()
+	ctx := context.Background()
+
+	client, err := align.New(srv.Config())
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, err := range []error{
+		client.IdentifyUser(ctx, align.User{ID: "u1", DisplayName: "Ada", CountryCode: "KR", Properties: align.Properties{"plan": "pro"}}),
+		client.OpenSession(ctx, align.Session{ID: "s1", UserID: "u1", AssistantID: "support"}),
+		client.CreateMessage(ctx, align.Message{SessionID: "s1", Index: 1, Role: align.RoleUser, Content: "Where is my order?"}),
+		client.CreateMessage(ctx, align.Message{SessionID: "s1", Index: 2, Role: align.RoleAssistant, Content: "On its way."}),
+		client.CreateMessageFeedback(ctx, align.MessageFeedback{SessionID: "s1", Index: 2, Type: align.ThumbsUp}),
+		client.CloseSession(ctx, align.SessionEnd{SessionID: "s1"}),
+	} {
+		if err != nil {
+			log.Print(err) // analytics never stop a chat app
+		}
+	}
+	if err := client.Close(ctx); err != nil {
+		log.Print(err)
+	}
+
+	fmt.Print(srv.Session("s1").Transcript())
+	fmt.Println(client.Stats().Delivered, "events delivered")
+	// Output:
+	// user: Where is my order?
+	// assistant: On its way.
+	// 6 events delivered
+}
+
+// All problems of a call come in one error.
+func ExampleFieldError() {
+	client, err := align.New(align.Config{ProjectID: "shop", APIKey: "key"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close(context.Background())
+
+	err = client.CreateMessage(context.Background(), align.Message{SessionID: "s1", Role: "robot", Content: "Beep."})
+	fmt.Println(err)
+	if problem, ok := errors.AsType[*align.FieldError](err); ok {
+		fmt.Println("first:", problem.Field, problem.Rule, problem.Limit)
+	}
+	// Output:
+	// align: Message.Index must be at least 1
+	// align: Message.Role must be one of user, assistant
+	// first: Message.Index min 1
+}
+
+// A thumbs-down that must have arrived before the handler answers.
+func ExampleWithReceipt() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+	defer client.Close(context.Background())
+
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	ctx, receipt := align.WithReceipt(ctx)
+	err := client.CreateMessageFeedback(ctx, align.MessageFeedback{SessionID: "s1", Index: 2, Type: align.ThumbsDown})
+	if err == nil {
+		err = receipt.Wait(ctx)
+	}
+	fmt.Println(err, srv.Session("s1").Feedback[0].Type)
+	// Output: <nil> thumbs_down
+}
+
+// Content is masked before it leaves the process, and one kind of session is not recorded at all.
+func ExampleConfig_beforeSend() {
+	srv := aligntest.NewServer(nil)
+	defer srv.Close()
+	cfg := srv.Config()
+	cfg.Redact = align.RedactAll
+	cfg.BeforeSend = func(e *align.Event) bool {
+		return e.Message == nil || e.Message.Properties["confidential"] == ""
+	}
+	client, err := align.New(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	client.CreateMessage(ctx, align.Message{SessionID: "s1", Index: 1, Role: align.RoleUser, Content: "I am ada@example.com."})
+	client.CreateMessage(ctx, align.Message{SessionID: "s2", Index: 1, Role: align.RoleUser, Content: "Hush.", Properties: align.Properties{"confidential": "yes"}})
+	client.Close(ctx)
+
+	fmt.Print(srv.Session("s1").Transcript())
+	fmt.Println(len(srv.Session("s2").Messages), "messages of s2,", client.Stats().Dropped[align.DropBeforeSend], "dropped by the hook")
+	// Output:
+	// user: I am [email].
+	// 0 messages of s2, 1 dropped by the hook
+}
+
+// The context that told the program to stop has ended: Close gets a fresh one.
+func Example_gracefulShutdown() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	client.CreateMessage(ctx, align.Message{SessionID: "s1", Index: 1, Role: align.RoleUser, Content: "Bye."})
+	stop() // … the app serves until here
+
+	closing, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	fmt.Println(client.Close(closing), client.Stats().Delivered)
+	// Output: <nil> 1
+}
