@@ -77,7 +77,7 @@ func TestConfigNeverPrintsItsKey(t *testing.T) {
 		t.Error(err)
 	}
 	for how, text := range map[string]string{
-		"%v": fmt.Sprintf("%v", cfg), "%+v": fmt.Sprintf("%+v", cfg), "%#v": fmt.Sprintf("%#v", cfg), "%s": fmt.Sprintf("%s", cfg),
+		"%v": fmt.Sprintf("%v", cfg), "%+v": fmt.Sprintf("%+v", cfg), "%#v": fmt.Sprintf("%#v", cfg), "String": cfg.String(),
 		"pointer": fmt.Sprintf("%v %+v %#v", &cfg, &cfg, &cfg), "nested": fmt.Sprintf("%+v", struct{ C Config }{cfg}),
 		"slog": log.String(), "json": string(asJSON),
 	} {

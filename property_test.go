@@ -24,6 +24,7 @@ type world struct {
 
 	mu      sync.Mutex            // guards all below
 	outcome map[string]DropReason // by event id, as OnDrop told
+	lost    map[string]string     // session by event id, of the messages among them
 	twice   []string              // event ids told of more than once
 }
 
@@ -69,7 +70,7 @@ func (w *world) mood(faulty int, poisonous bool) func(int, request) answer {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 0)), rec: &recorder{}, outcome: make(map[string]DropReason)}
+	w := &world{rng: rand.New(rand.NewPCG(seed, 0)), rec: &recorder{}, outcome: make(map[string]DropReason), lost: make(map[string]string)}
 	w.rec.answer = w.mood(w.roll(101), w.roll(3) == 0)
 	w.client = newClient(t, w.rec, func(cfg *Config) {
 		cfg.BatchEvents = 1 + w.roll(20)
@@ -87,6 +88,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 				w.twice = append(w.twice, d.EventID)
 			}
 			w.outcome[d.EventID] = d.Reason
+			if d.EventType == EventCreateMessage {
+				w.lost[d.EventID] = d.SessionID
+			}
 		}
 	})
 	return w
@@ -98,15 +102,17 @@ func (w *world) play(t *testing.T) {
 	var wg sync.WaitGroup
 	for g := range 1 << w.roll(7) { // 1 to 64
 		wg.Go(func() {
-			session := fmt.Sprint("s", g)
+			session, accepted := fmt.Sprint("s", g), 0
 			for i := range 1 + w.roll(30) {
 				ctx, cancel := context.WithTimeout(bg, time.Duration(w.roll(2000))*time.Millisecond)
 				err := w.client.CreateMessage(ctx, Message{SessionID: session, Index: i + 1, Role: RoleUser, Content: "x"})
 				cancel()
-				if errors.Is(err, ErrClosed) {
+				switch {
+				case err == nil:
+					accepted++
+				case errors.Is(err, ErrClosed):
 					return
-				}
-				if err != nil && !errors.Is(err, ErrBufferFull) {
+				case !errors.Is(err, ErrBufferFull):
 					t.Error(err)
 				}
 				if w.roll(4) == 0 {
@@ -114,7 +120,12 @@ func (w *world) play(t *testing.T) {
 				}
 				if w.roll(40) == 0 {
 					ctx, cancel := context.WithTimeout(bg, time.Duration(w.roll(3000))*time.Millisecond)
-					w.client.Flush(ctx)
+					if w.client.Flush(ctx) == nil {
+						time.Sleep(time.Nanosecond) // whoever has news for OnDrop gets to tell
+						if settled := w.settled(session); settled != accepted {
+							t.Errorf("after Flush %d of %d messages of %s are settled", settled, accepted, session)
+						}
+					}
 					cancel()
 				}
 			}
@@ -147,6 +158,24 @@ func (w *world) play(t *testing.T) {
 	close(stop)
 	watch.Wait()
 	w.check(t, err)
+}
+
+// settled counts the messages of a session that have arrived or were told of as dropped.
+func (w *world) settled(session string) int {
+	ids := make(map[string]bool)
+	for _, e := range w.rec.delivered() {
+		if e.Properties.GetMessageProperties().GetSessionId() == session {
+			ids[e.Id] = true
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, of := range w.lost {
+		if of == session {
+			ids[id] = true
+		}
+	}
+	return len(ids)
 }
 
 // check holds what was counted against what was told and what arrived.
