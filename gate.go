@@ -22,13 +22,15 @@ const (
 
 // gate is the backoff that all senders share. While the collector is well everybody passes. After a failure nobody does
 // for a while, then one sender goes first, as a probe; its answer opens the gate, a little at first, or shuts it for
-// longer. So however many senders there are and however much waits, a collector that comes back is not run over.
+// longer. The very first attempt is a probe, too. So however many senders there are and however much waits, a collector
+// that comes back is not run over, and a wrong key is found out with one request.
 type gate struct {
 	log     *slog.Logger
 	senders int
 
 	mu       sync.Mutex // guards all below
-	failures int        // in a row; 0 means well
+	well     bool       // the last attempt was answered
+	failures int        // in a row, since it was
 	since    time.Time  // when the first of them was
 	cause    error      // the last of them
 	logged   string     // what the log was told of this outage last
@@ -80,10 +82,10 @@ func (g *gate) tryEnter() (pass bool, wait time.Duration, changed <-chan struct{
 	defer g.mu.Unlock()
 	wait = time.Until(g.until)
 	switch {
-	case g.failures > 0 && g.probing:
+	case g.probing:
 		return false, 0, g.changed
 	case wait <= 0:
-		g.probing = g.failures > 0
+		g.probing = !g.well
 		return true, 0, nil
 	case g.passes > 0:
 		g.passes--
@@ -108,26 +110,27 @@ func (g *gate) report(out outcome) {
 }
 
 func (g *gate) recover() {
+	g.well, g.probing = true, false
 	if g.failures == 0 {
 		return
 	}
 	outage := time.Since(g.since)
 	g.log.Info("align: delivering again", "after", outage.Round(time.Millisecond), "failed_attempts", g.failures)
-	g.failures, g.probing, g.cause, g.logged = 0, false, nil, ""
+	g.failures, g.cause, g.logged = 0, nil, ""
 	if outage >= rampTime && !g.closing {
 		g.until, g.passes = time.Now().Add(rampTime), g.senders
 	}
 }
 
 func (g *gate) fail(out outcome) {
-	if g.failures > 0 && !g.probing {
+	if !g.well && !g.probing {
 		return // was under way when another sender found out
 	}
 	if g.failures == 0 {
 		g.since = time.Now()
 	}
 	g.failures++
-	g.probing = false
+	g.well, g.probing = false, false
 	g.cause = out.err
 	g.passes = 0
 	g.until = time.Now().Add(g.delay(out))

@@ -154,6 +154,25 @@ type Message struct {
 	Properties map[string]string
 }
 
+// User is a user, as its facts add up. Each field is the last by [Order] that was given; an absent one erases nothing.
+// A user that only session openings name has nothing but its id.
+type User struct {
+	ID          string
+	DisplayName string
+	Email       string
+	// IP is empty while a country is known: the country says more, and less.
+	IP          string
+	CountryCode string
+	Region      string
+	City        string
+	// CreateTime is the first by [Order] that was given; it stays.
+	CreateTime  time.Time
+	CompanyID   string
+	CompanyName string
+	CompanyType string
+	Properties  map[string]string
+}
+
 // Page asks for one page of a list. Token is empty for the first, else what the page before returned.
 type Page struct {
 	Size  int

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/store/sqlite"
+)
+
+// databaseFile is the name of the database in a data folder.
+const databaseFile = "align.db"
+
+// dataFlag is shared by the commands that work on a data folder. Several may do so at once.
+type dataFlag struct {
+	Data string `help:"Folder that holds the collector's data; made when missing." default:"./align-data" type:"path" placeholder:"DIR"`
+}
+
+// file is the database in the data folder.
+func (d dataFlag) file() string { return filepath.Join(d.Data, databaseFile) }
+
+func (d dataFlag) open(ctx context.Context) (collector.Store, error) {
+	return sqlite.Open(ctx, d.file())
+}

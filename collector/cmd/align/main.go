@@ -1,0 +1,64 @@
+// Command align is the collector: it takes in what chat apps record and gives it back.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is everything the program can do; each command has a file of its own.
+type cli struct {
+	Serve serveCommand `cmd:"" help:"Run the collector."`
+	Keys  keysCommand  `cmd:"" help:"Administer API keys."`
+	Demo  demoCommand  `cmd:"" help:"Play conversations through the SDK into a collector of its own, and show what arrived."`
+}
+
+// streams are where a command writes: what was asked for goes to out, everything else to err.
+type streams struct{ out, err io.Writer }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}))
+}
+
+// run runs the command that args name and returns the program's exit status.
+func run(ctx context.Context, args []string, std streams) (status int) {
+	type exit int
+	defer func() { // kong exits from within, after --help
+		switch cause := recover().(type) {
+		case nil:
+		case exit:
+			status = int(cause)
+		default:
+			panic(cause)
+		}
+	}()
+	parser, err := kong.New(new(cli),
+		kong.Name("align"),
+		kong.Description("Conversation analytics for chat apps."),
+		kong.Writers(std.out, std.err),
+		kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(std),
+	)
+	if err != nil {
+		panic(err) // the cli struct is wrong
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(std.err, "align: %v\nRun \"align --help\" to see what there is.\n", err)
+		return 2
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintf(std.err, "align: %v\n", err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/store/sqlite"
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+// The tests in this file run the real program, as a process that can be killed.
+
+// runAsAlign in the environment makes the test binary be the program: the same code, also under -race, and nothing to build.
+const runAsAlign = "ALIGN_TEST_RUN_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runAsAlign) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// alignCommand is the program with these arguments, not yet started.
+func alignCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), runAsAlign+"=1")
+	return cmd
+}
+
+// alignProcess is a running "align serve".
+type alignProcess struct {
+	*exec.Cmd
+	url    string
+	stderr *bytes.Buffer // to be read after Wait
+}
+
+// startServe starts the program on a data folder and waits until it is ready.
+func startServe(t *testing.T, data string) *alignProcess {
+	t.Helper()
+	p := &alignProcess{Cmd: alignCommand(t, "serve", "--data", data, "--addr", "127.0.0.1:0"), stderr: new(bytes.Buffer)}
+	p.Stderr = p.stderr
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Process.Kill() }) // of no effect once it was waited for
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		_ = p.Wait()
+		t.Fatalf("align serve said nothing: %v\n%s", err, p.stderr)
+	}
+	p.url = strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
+	// It says so when it listens, so the first request is answered; no need to ask twice.
+	resp, err := http.Get(p.url + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("/readyz: %s", resp.Status)
+	}
+	return p
+}
+
+// createKey makes an ingest key with the program itself.
+func createKey(t *testing.T, data string) string {
+	t.Helper()
+	out, err := alignCommand(t, "keys", "create", "--project", "shop", "--scope", "ingest", "--data", data).Output()
+	if err != nil {
+		t.Fatalf("keys create: %v", err)
+	}
+	return strings.TrimSuffix(string(out), "\n")
+}
+
+// load is a crowd of clients. Each sends messages of its own session, one request after the other, until one is not
+// acknowledged.
+type load struct {
+	url, key string
+	client   *http.Client
+	wg       sync.WaitGroup
+	ctx      context.Context
+	stop     context.CancelFunc
+
+	mu    sync.Mutex
+	acked map[string]int // session → messages acknowledged; guarded by mu
+	total int            // guarded by mu
+	want  int
+	some  chan struct{} // closed when want messages are acknowledged
+	ended chan struct{} // closed when no client is left
+}
+
+const eventsPerRequest = 3
+
+// newLoad starts the clients of a round against url.
+func newLoad(url, key string, round, clients, want int) *load {
+	ctx, stop := context.WithCancel(context.Background())
+	l := &load{url: url, key: key, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}},
+		ctx: ctx, stop: stop, acked: make(map[string]int), want: want, some: make(chan struct{}), ended: make(chan struct{})}
+	for c := range clients {
+		l.wg.Go(func() { l.run(fmt.Sprintf("round%d-client%d", round, c)) })
+	}
+	go func() {
+		l.wg.Wait()
+		close(l.ended)
+	}()
+	return l
+}
+
+// waitForSome returns when as many messages as wanted are acknowledged.
+func (l *load) waitForSome(t *testing.T) {
+	t.Helper()
+	select {
+	case <-l.some:
+	case <-l.ended:
+		t.Fatalf("all clients were refused, after %d messages", l.total)
+	}
+}
+
+func (l *load) run(session string) {
+	for index := 1; l.ctx.Err() == nil; index += eventsPerRequest {
+		req := new(ingestionv1alpha.CollectEventsRequest)
+		for n := range eventsPerRequest {
+			req.Events = append(req.Events, messageEvent(session, index+n))
+		}
+		body, err := proto.Marshal(req)
+		if err != nil {
+			panic(err)
+		}
+		if !l.send(body) {
+			return
+		}
+		l.acknowledge(session)
+	}
+}
+
+func (l *load) acknowledge(session string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acked[session] += eventsPerRequest
+	before := l.total
+	l.total += eventsPerRequest
+	if before < l.want && l.total >= l.want {
+		close(l.some)
+	}
+}
+
+// send reports whether the request was acknowledged.
+func (l *load) send(body []byte) bool {
+	r, err := http.NewRequest(http.MethodPost, l.url+"/ingestion.v1alpha.IngestionService/CollectEvents", bytes.NewReader(body))
+	if err != nil {
+		panic(err)
+	}
+	r.Header.Set("Content-Type", "application/proto")
+	r.Header.Set("Authorization", "Bearer "+l.key)
+	resp, err := l.client.Do(r)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err == nil && resp.StatusCode == http.StatusOK
+}
+
+// end stops the clients and returns what was acknowledged.
+func (l *load) end() map[string]int {
+	l.stop()
+	<-l.ended
+	l.client.CloseIdleConnections()
+	return l.acked
+}
+
+func messageEvent(session string, index int) *ingestionv1alpha.Event {
+	return &ingestionv1alpha.Event{
+		Id: fmt.Sprintf("%s-%d", session, index), Type: "message_create", CreateTime: timestamppb.Now(),
+		Properties: &ingestionv1alpha.EventProperties{ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{
+			MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{
+				SessionId: session, MessageIndexHint: int32(index), MessageContent: "message",
+				MessageRole: ingestionv1alpha.EventProperties_MessageProperties_ROLE_USER}}},
+	}
+}
+
+// checkNothingLost opens the data folder and compares it with what was acknowledged: nothing is missing, requests are there
+// as a whole or not at all, and everything is there once. sessions is how many there were: those without an acknowledged
+// request may still have one that was stored and not answered.
+func checkNothingLost(t *testing.T, data string, sessions int, acked map[string]int) {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), filepath.Join(data, "align.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	kept := 0
+	for session, want := range acked {
+		got := 0
+		for page := (collector.Page{Size: 1000}); ; {
+			messages, next, err := store.Messages(t.Context(), "shop", session, page)
+			if err != nil {
+				t.Errorf("%s: %d messages were acknowledged: %v", session, want, err)
+				break
+			}
+			for _, message := range messages {
+				if got++; int(message.Index) != got || message.Versions != 1 {
+					t.Fatalf("%s: message %d stands at %d, with %d versions", session, got, message.Index, message.Versions)
+				}
+			}
+			if page.Token = next; next == "" {
+				break
+			}
+		}
+		// The last request of a client may have been stored and not answered.
+		if got != want && got != want+eventsPerRequest {
+			t.Errorf("%s: %d messages kept, %d acknowledged", session, got, want)
+		}
+		kept += got
+	}
+	totals, err := store.Totals(t.Context(), "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := kept + eventsPerRequest*(sessions-len(acked)); totals.Facts < kept || totals.Facts > most || totals.Facts != totals.Messages {
+		t.Errorf("%d facts and %d messages stored, want each of the %d messages to be one fact", totals.Facts, totals.Messages, kept)
+	}
+}
+
+const (
+	kills       = 10
+	loadClients = 8
+)
+
+func TestKilledUnderLoadTenTimesLosesNothingAcknowledged(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	key := createKey(t, data)
+	acked := make(map[string]int)
+	for round := range kills {
+		p := startServe(t, data)
+		// A random moment, told by progress rather than by a clock, so that there is a load to kill under on any machine.
+		l := newLoad(p.url, key, round, loadClients, 1+rand.IntN(1500))
+		l.waitForSome(t)
+		if err := p.Process.Kill(); err != nil { // SIGKILL
+			t.Fatal(err)
+		}
+		_ = p.Wait()
+		for session, n := range l.end() {
+			acked[session] = n
+		}
+	}
+	checkNothingLost(t, data, kills*loadClients, acked)
+}
+
+func TestTerminatedUnderLoadFinishesWhatItAcknowledged(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	key := createKey(t, data)
+	p := startServe(t, data)
+	l := newLoad(p.url, key, 0, loadClients, 500)
+	l.waitForSome(t)
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err != nil {
+		t.Errorf("exit status: %v\n%s", err, p.stderr)
+	}
+	checkNothingLost(t, data, loadClients, l.end())
+	if !strings.Contains(p.stderr.String(), "stopped") || strings.Contains(p.stderr.String(), key) {
+		t.Errorf("the log does not say that it stopped, or says the key:\n%s", p.stderr)
+	}
+}
+
+func TestServeSpeaksOfKeysOnFirstStartOnly(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "new", "data")
+	for start, want := range []bool{true, false} {
+		p := startServe(t, data)
+		if err := p.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Wait(); err != nil {
+			t.Errorf("exit status: %v", err)
+		}
+		if got := strings.Contains(p.stderr.String(), "align keys create --project NAME --scope ingest"); got != want {
+			t.Errorf("start %d: spoke of keys: %v, want %v\n%s", start, got, want, p.stderr)
+		}
+	}
+}
+
+func TestKeyMadeWhileServingIsGoodAtOnce(t *testing.T) {
+	data := t.TempDir()
+	p := startServe(t, data)
+	l := newLoad(p.url, createKey(t, data), 0, loadClients, eventsPerRequest)
+	l.waitForSome(t)
+	l.end()
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/server"
+)
+
+type serveCommand struct {
+	dataFlag
+	Addr        string        `help:"Address to listen on; port 0 takes a free one." default:"127.0.0.1:7311" placeholder:"HOST:PORT"`
+	IdleTimeout time.Duration `help:"A session without activity for this long counts as closed; negative: never." default:"30m"`
+	DrainDelay  time.Duration `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices." default:"0s"`
+	Shutdown    time.Duration `help:"How long requests under way may take to finish after that." default:"30s"`
+	LogLevel    slog.Level    `help:"Least level that is logged: debug, info, warn or error." default:"info"`
+}
+
+// Run serves until ctx ends, then finishes what is under way. It returns nil when everything was finished.
+func (c *serveCommand) Run(ctx context.Context, std streams) error {
+	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: c.LogLevel}))
+	first := c.firstStart()
+	store, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Addr)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	fmt.Fprintf(std.out, "listening on http://%s\n", listener.Addr())
+	if first {
+		fmt.Fprintf(std.err, "Nothing is open without a key. Make one for your app, and one to look at what arrives:\n"+
+			"  align keys create --project NAME --scope ingest --data %[1]q\n"+
+			"  align keys create --project NAME --scope read --data %[1]q\n", c.Data)
+	}
+	return c.serve(ctx, listener, store, log)
+}
+
+// firstStart reports whether the data folder holds no database yet, and so no key.
+func (c *serveCommand) firstStart() bool {
+	_, err := os.Stat(c.file())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// serve serves until ctx ends. The store closes last: whatever was acknowledged is in it, and so is what requests under
+// way still bring.
+func (c *serveCommand) serve(ctx context.Context, listener net.Listener, store collector.Store, log *slog.Logger) error {
+	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Logger: log})
+	httpServer := server.HTTP(handler, log)
+
+	failed := make(chan error, 1)
+	go func() { failed <- httpServer.Serve(listener) }()
+	log.Info("serving", "addr", listener.Addr().String(), "data", c.Data)
+
+	select {
+	case err := <-failed:
+		return errors.Join(fmt.Errorf("serving stopped: %w", err), store.Close())
+	case <-ctx.Done():
+	}
+	log.Info("shutting down")
+	handler.Drain()
+	if c.DrainDelay > 0 {
+		time.Sleep(c.DrainDelay)
+	}
+	err := c.finish(httpServer)
+	err = errors.Join(err, store.Close())
+	counts := handler.Ingested()
+	log.Info("stopped", "requests", counts.Requests, "stored", counts.Stored, "duplicate", counts.Duplicate,
+		"set_aside", counts.SetAside, "error", err)
+	return err
+}
+
+// finish stops listening and waits for the requests under way, as long as it may; then it cuts them off. They were not
+// acknowledged, and their clients send them again.
+func (c *serveCommand) finish(httpServer *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.Shutdown)
+	defer cancel()
+	if err := httpServer.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("requests did not finish: %w", err), httpServer.Close())
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package ingest
+
+import (
+	"encoding/hex"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+// The types of the schema.
+const (
+	typeSessionOpen    = "session_open"
+	typeSessionClose   = "session_close"
+	typeUserRecognize  = "user_recognize"
+	typeMessageCreate  = "message_create"
+	typeFeedbackCreate = "feedback_create"
+)
+
+// check returns why an event is no good, or "" when it is. It asks only for what the event means nothing without:
+// whatever else is odd, a client that has sent it cannot be asked again, so it is kept. Newlines in ids are kept, blank
+// content is what was said, an assistant_id of DEFAULT is an id like any other, an ip beside a country is the views' to
+// settle, and custom properties are not checked at all: one client does not either.
+func check(event *ingestionv1alpha.Event) Reason {
+	switch id := event.GetId(); {
+	case id == "":
+		return IDMissing
+	case tooLong(id, MaxIDLength):
+		return IDTooLong
+	}
+	properties := event.GetProperties()
+	switch event.GetType() {
+	case typeSessionOpen, typeSessionClose:
+		return checkSession(properties.GetSessionProperties())
+	case typeUserRecognize:
+		return checkUser(properties.GetUserProperties())
+	case typeMessageCreate:
+		return checkMessage(properties.GetMessageProperties())
+	case typeFeedbackCreate:
+		return checkFeedback(properties.GetFeedbackProperties())
+	}
+	return TypeUnknown
+}
+
+// checkSession lets an opening come without a user, as it lets a close: the session is known all the same.
+func checkSession(session *ingestionv1alpha.EventProperties_SessionProperties) Reason {
+	switch {
+	case session == nil:
+		return PropertiesMissing
+	case tooLong(session.GetUserId(), MaxIDLength):
+		return UserIDTooLong
+	case tooLong(session.GetAssistantId(), MaxIDLength):
+		return AssistantIDTooLong
+	}
+	return checkSessionID(session.GetSessionId())
+}
+
+func checkSessionID(id string) Reason {
+	switch {
+	case id == "":
+		return SessionIDMissing
+	case tooLong(id, MaxIDLength):
+		return SessionIDTooLong
+	}
+	return ""
+}
+
+func checkUser(user *ingestionv1alpha.EventProperties_UserProperties) Reason {
+	switch {
+	case user == nil:
+		return PropertiesMissing
+	case user.GetUserId() == "":
+		return UserIDMissing
+	case tooLong(user.GetUserId(), MaxIDLength):
+		return UserIDTooLong
+	case tooLong(user.GetUserEmail(), MaxEmailLength):
+		return EmailTooLong
+	}
+	return ""
+}
+
+func checkMessage(message *ingestionv1alpha.EventProperties_MessageProperties) Reason {
+	switch {
+	case message == nil:
+		return PropertiesMissing
+	case message.GetMessageIndexHint() < 1:
+		return IndexOutOfRange
+	case !knownRole(message):
+		return RoleUnknown
+	case message.GetMessageContent() == "" && message.ContentLength == nil:
+		return ContentEmpty
+	}
+	return checkSessionID(message.GetSessionId())
+}
+
+func knownRole(message *ingestionv1alpha.EventProperties_MessageProperties) bool {
+	switch message.GetMessageRole() {
+	case ingestionv1alpha.EventProperties_MessageProperties_ROLE_USER,
+		ingestionv1alpha.EventProperties_MessageProperties_ROLE_ASSISTANT:
+		return true
+	}
+	switch message.GetExtendedRole() {
+	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_SYSTEM,
+		ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_TOOL,
+		ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_HUMAN:
+		return true
+	}
+	return false
+}
+
+func checkFeedback(feedback *ingestionv1alpha.EventProperties_FeedbackProperties) Reason {
+	if feedback == nil {
+		return PropertiesMissing
+	}
+	switch feedback.GetFeedbackTarget() {
+	case ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_SESSION:
+	case ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE:
+		if feedback.GetMessageIndexHint() < 1 {
+			return IndexOutOfRange
+		}
+	default:
+		return TargetUnknown
+	}
+	switch feedback.GetType() {
+	case "thumbs_up", "thumbs_down", "":
+	default:
+		return FeedbackTypeUnknown
+	}
+	if tooLong(feedback.GetUserId(), MaxIDLength) {
+		return UserIDTooLong
+	}
+	return checkSessionID(feedback.GetSessionId())
+}
+
+// tooLong counts code points, as the clients' limits do, and only where bytes leave a doubt.
+func tooLong(text string, limit int) bool {
+	return len(text) > limit && utf8.RuneCountInString(text) > limit
+}
+
+// canonicalID gives a UUID in any form (dashed or not, either case, braces, urn:uuid:) its one form of 32 lower-case hex
+// digits, since clients write the same one differently. Any other id is the client's own and kept as it is.
+func canonicalID(id string) string {
+	if uuid.Validate(id) != nil {
+		return id
+	}
+	parsed, err := uuid.Parse(id)
+	if err != nil {
+		return id
+	}
+	return hex.EncodeToString(parsed[:])
+}

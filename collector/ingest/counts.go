@@ -1,0 +1,48 @@
+package ingest
+
+import (
+	"maps"
+	"sync"
+
+	"github.com/openalign/align/collector"
+)
+
+// Counts is what a handler has taken in. Stored + Duplicate + SetAside is every event of every request answered with
+// success.
+type Counts struct {
+	Requests  int // answered with success
+	Stored    int
+	Duplicate int
+	SetAside  map[Reason]int
+	// Foreign counts facts that named another project than their key's. They are stored, in the key's.
+	Foreign int
+}
+
+// counters is a Counts that many requests add to.
+type counters struct {
+	mu     sync.Mutex
+	counts Counts // guarded by mu
+}
+
+func (c *counters) add(appended collector.Appended, reasons map[Reason]int, foreign int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Requests++
+	c.counts.Stored += appended.Stored
+	c.counts.Duplicate += appended.Duplicate
+	c.counts.Foreign += foreign
+	for reason, count := range reasons {
+		if c.counts.SetAside == nil {
+			c.counts.SetAside = make(map[Reason]int)
+		}
+		c.counts.SetAside[reason] += count
+	}
+}
+
+func (c *counters) read() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := c.counts
+	counts.SetAside = maps.Clone(counts.SetAside)
+	return counts
+}

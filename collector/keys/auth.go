@@ -1,0 +1,73 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/reply"
+)
+
+// maxSecretBytes bounds what is hashed for a stranger. Keys have some 60 characters.
+const maxSecretBytes = 256
+
+// Finder finds keys; a [collector.Store] does.
+type Finder interface {
+	// KeyByHash returns the key with that hash, or [collector.ErrNotFound].
+	KeyByHash(ctx context.Context, hash [32]byte) (collector.Key, error)
+}
+
+// Require lets a request through to next when its "Authorization: Bearer" key is known and allows scope. next finds the
+// key with [FromContext]. Anything else is answered here: unauthenticated (401) without a valid key, permission_denied
+// (403) with a key of another scope, unavailable (503) when keys cannot be looked up, so that no client gives a good key
+// up.
+//
+// It is HTTP middleware rather than a Connect interceptor because interceptors run after the body has been read and
+// decompressed: a stranger could make the server do all of that.
+func Require(scope collector.Scope, finder Finder, log *slog.Logger, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secret, ok := bearer(r.Header.Get("Authorization"))
+		if !ok {
+			unauthenticated(w, "an API key is needed: send it as Authorization: Bearer KEY")
+			return
+		}
+		key, err := finder.KeyByHash(r.Context(), Hash(secret))
+		switch {
+		case errors.Is(err, collector.ErrNotFound):
+			unauthenticated(w, "this API key is not known here")
+		case err != nil:
+			log.ErrorContext(r.Context(), "looking up an API key failed", "error", err)
+			reply.Error(w, http.StatusServiceUnavailable, connect.CodeUnavailable, "API keys cannot be checked right now")
+		case !key.Scope.Allows(scope):
+			reply.Error(w, http.StatusForbidden, connect.CodePermissionDenied,
+				"this API key has scope "+string(key.Scope)+"; this call needs "+string(scope))
+		default:
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, key)))
+		}
+	})
+}
+
+// FromContext returns the key that [Require] let through.
+func FromContext(ctx context.Context) (key collector.Key, ok bool) {
+	key, ok = ctx.Value(contextKey{}).(collector.Key)
+	return key, ok
+}
+
+type contextKey struct{}
+
+// bearer takes the key out of an Authorization header. The scheme's case does not matter (RFC 9110, 11.1).
+func bearer(header string) (secret string, ok bool) {
+	scheme, secret, _ := strings.Cut(header, " ")
+	secret = strings.TrimSpace(secret)
+	return secret, strings.EqualFold(scheme, "Bearer") && secret != "" && len(secret) <= maxSecretBytes
+}
+
+func unauthenticated(w http.ResponseWriter, message string) {
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	reply.Error(w, http.StatusUnauthorized, connect.CodeUnauthenticated, message)
+}

@@ -1,0 +1,36 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// logged writes a line for every request: what was asked for, as the route and never the path, which may say anything, and
+// what came of it. Refusals are worth a line in production, the rest is for debugging.
+func logged(log *slog.Logger, mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		mux.ServeHTTP(seen, r)
+		level := slog.LevelDebug
+		if seen.status >= 400 {
+			level = slog.LevelInfo
+		}
+		log.Log(r.Context(), level, "request", "route", r.Pattern, "status", seen.status,
+			"remote", r.RemoteAddr, "duration", time.Since(start))
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,102 @@
+// Package server puts the collector's parts behind one [http.Handler], so that the program, the demo and the tests serve
+// exactly the same thing.
+package server
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/conversations"
+	"github.com/openalign/align/collector/ingest"
+	"github.com/openalign/align/collector/keys"
+	"github.com/openalign/align/collector/reply"
+)
+
+// Options are the settings of a [Server]. The zero value is ready to use.
+type Options struct {
+	// IdleTimeout is how long a session may be without activity before it counts as closed. Zero means
+	// [collector.DefaultIdleTimeout], negative never.
+	IdleTimeout time.Duration
+	// Logger is where the server says what it refuses and sets aside. Nil means [slog.Default].
+	Logger *slog.Logger
+}
+
+// Server serves a [collector.Store] over HTTP: it takes events in, gives conversations back, and says how it is. Everything
+// but its health needs a key. It is safe for concurrent use.
+//
+//	POST /ingestion.v1alpha.IngestionService/CollectEvents      ingest keys
+//	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
+//	GET  /healthz    200 while the process runs
+//	GET  /readyz     200 while it can store; 503 while it cannot, and once Drain was called
+type Server struct {
+	store    collector.Store
+	log      *slog.Logger
+	ingest   *ingest.Handler
+	handler  http.Handler
+	draining atomic.Bool
+}
+
+// New returns a server of store, which stays the caller's to close, after the server's last request.
+func New(store collector.Store, opts Options) *Server {
+	log := cmp.Or(opts.Logger, slog.Default())
+	idle := cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout)
+
+	s := &Server{store: store, log: log, ingest: ingest.New(store, log)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle(ingest.Path, keys.Require(collector.ScopeIngest, store, log, s.ingest))
+	conversationsPath, conversationsHandler := conversations.New(store, idle, log)
+	mux.Handle(conversationsPath, keys.Require(collector.ScopeRead, store, log, conversationsHandler))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		reply.Error(w, http.StatusNotFound, connect.CodeUnimplemented, "there is nothing at this path")
+	})
+
+	// From the outside in: the path is made plain first, because the mux answers a path it would clean with a redirect;
+	// refusals wait for the body whoever makes them.
+	s.handler = onePath(readBeforeRefusing(logged(log, mux)))
+	return s
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Drain makes the server say that it is not ready, so that whoever balances load sends it no more. It still serves.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Ingested counts what the server has taken in.
+func (s *Server) Ingested() ingest.Counts { return s.ingest.Counts() }
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
+
+// readyTimeout bounds how long /readyz waits for the store: a probe that hangs says less than one that fails.
+const readyTimeout = 2 * time.Second
+
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() {
+		say(w, http.StatusServiceUnavailable, "draining")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if err := s.store.Ready(ctx); err != nil {
+		s.log.WarnContext(ctx, "store not ready", "error", err)
+		say(w, http.StatusServiceUnavailable, "store not ready")
+		return
+	}
+	say(w, http.StatusOK, "ok")
+}
+
+func say(w http.ResponseWriter, status int, word string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(word + "\n")) // the prober has gone
+}

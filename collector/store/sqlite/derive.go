@@ -1,0 +1,415 @@
+package sqlite
+
+import (
+	"cmp"
+	"math"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/openalign/align/collector"
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+// What a fact says is a piece of a view: a session of which one event is known, say. Pieces of the same thing join, and
+// joining is commutative, associative and idempotent. That is the whole reason why facts may come in any order, more than
+// once, and grouped in any way. Everything here is pure: no SQL and no clock.
+
+// The types of events.
+const (
+	typeSessionOpen    = "session_open"
+	typeSessionClose   = "session_close"
+	typeUserRecognize  = "user_recognize"
+	typeMessageCreate  = "message_create"
+	typeFeedbackCreate = "feedback_create"
+)
+
+// Names of registers, as kept in states and read by the schema's generated columns.
+const (
+	regUserID      = "user_id"
+	regAssistantID = "assistant_id"
+	regTitle       = "title"
+	regDisplayName = "display_name"
+	regEmail       = "email"
+	regIP          = "ip"
+	regCountry     = "country_code"
+	regRegion      = "state"
+	regCity        = "city"
+	regCompanyID   = "company_id"
+	regCompanyName = "company_name"
+	regCompanyType = "company_type"
+	regCreateTime  = "create_time" // RFC 3339
+)
+
+// stamp is a fact's [collector.Order], in the form that is kept beside each value.
+type stamp struct {
+	Time int64  `json:"t"` // nanoseconds since 1970 UTC
+	ID   string `json:"e"`
+}
+
+func (s stamp) compare(o stamp) int {
+	return cmp.Or(cmp.Compare(s.Time, o.Time), cmp.Compare(s.ID, o.ID))
+}
+
+// register is a value and the fact that says it.
+type register struct {
+	Value string `json:"v"`
+	stamp
+}
+
+// registers are values that override each other name by name. An absent name says nothing.
+type registers map[string]register
+
+// set adds a value unless it is empty: a field without presence on the wire cannot say that it is empty.
+func (r *registers) set(name, value string, at stamp) {
+	if value == "" {
+		return
+	}
+	if *r == nil {
+		*r = registers{}
+	}
+	(*r)[name] = register{value, at}
+}
+
+// joinLast adds o to r; of two values of a name the later fact's stays.
+func (r *registers) joinLast(o registers) { r.join(o, +1) }
+
+// joinFirst adds o to r; of two values of a name the earlier fact's stays.
+func (r *registers) joinFirst(o registers) { r.join(o, -1) }
+
+func (r *registers) join(o registers, sign int) {
+	if *r == nil && len(o) > 0 {
+		*r = make(registers, len(o)) // never o itself: it belongs to a batch that may be applied again
+	}
+	for name, theirs := range o {
+		if ours, ok := (*r)[name]; !ok || sign*theirs.compare(ours.stamp) > 0 {
+			(*r)[name] = theirs
+		}
+	}
+}
+
+// values returns the bare values, nil when there are none.
+func (r registers) values() map[string]string {
+	if len(r) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(r))
+	for name, reg := range r {
+		m[name] = reg.Value
+	}
+	return m
+}
+
+// span is the earliest and latest of some moments. It is immutable; nil is no moment at all.
+type span struct {
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+}
+
+func at(moment int64) *span { return &span{moment, moment} }
+
+func (s *span) join(o *span) *span {
+	switch {
+	case s == nil:
+		return o
+	case o == nil:
+		return s
+	}
+	return &span{min(s.From, o.From), max(s.To, o.To)}
+}
+
+// closing is a close, and the moment it speaks for. It is immutable; nil is none.
+type closing struct {
+	Time   int64  `json:"time"`
+	Reason string `json:"reason"`
+	stamp
+}
+
+// join returns the close that speaks for the later moment.
+func (c *closing) join(o *closing) *closing {
+	if c == nil || o != nil && cmp.Or(cmp.Compare(o.Time, c.Time), o.compare(c.stamp)) > 0 {
+		return o
+	}
+	return c
+}
+
+// session is what is known of a conversation, but for its messages and votes.
+type session struct {
+	First      registers `json:"first,omitempty"` // the user
+	Last       registers `json:"last,omitempty"`  // assistant and title
+	Properties registers `json:"properties,omitempty"`
+	Active     *span     `json:"active,omitempty"`   // openings and messages
+	Reported   *span     `json:"reported,omitempty"` // last activity, as closes report it
+	Closed     *span     `json:"closed,omitempty"`   // the same, or the close itself where it reports none
+	Close      *closing  `json:"close,omitempty"`
+}
+
+func (s *session) join(o *session) {
+	s.First.joinFirst(o.First)
+	s.Last.joinLast(o.Last)
+	s.Properties.joinLast(o.Properties)
+	s.Active = s.Active.join(o.Active)
+	s.Reported = s.Reported.join(o.Reported)
+	s.Closed = s.Closed.join(o.Closed)
+	s.Close = s.Close.join(o.Close)
+}
+
+// times returns when the session started and was last active. A session of which only closes are known took place where
+// they say.
+func (s *session) times() (start, last int64) {
+	if s.Active == nil {
+		return s.Closed.From, s.Closed.To
+	}
+	return s.Active.From, s.Active.join(s.Reported).To
+}
+
+// user is what is known of a user; nothing but the id when only an opening named it.
+type user struct {
+	First      registers `json:"first,omitempty"` // create_time
+	Last       registers `json:"last,omitempty"`
+	Properties registers `json:"properties,omitempty"`
+}
+
+func (u *user) join(o *user) {
+	u.First.joinFirst(o.First)
+	u.Last.joinLast(o.Last)
+	u.Properties.joinLast(o.Properties)
+}
+
+// message is one event at an index.
+type message struct {
+	index         int32
+	role, content string
+	time          int64
+	at            stamp
+	properties    registers
+}
+
+// version is what events with the same role and content at the same index say together.
+type version struct {
+	Time       int64     `json:"time"` // of the last of them
+	stamp                // of the last of them
+	Properties registers `json:"properties,omitempty"`
+}
+
+func (v *version) join(o version) {
+	if o.compare(v.stamp) > 0 {
+		v.Time, v.stamp = o.Time, o.stamp
+	}
+	v.Properties.joinLast(o.Properties)
+}
+
+// vote is a voter's thumb on a message, or on the session as a whole where index is 0.
+type vote struct {
+	index   int32
+	voter   string
+	vote    collector.Vote
+	comment string
+	at      stamp
+}
+
+// piece is what one fact says. Nil means nothing.
+type piece struct {
+	sessionID string // of session, message and vote
+	session   *session
+	message   *message
+	vote      *vote
+	userID    string
+	user      *user
+}
+
+// derive returns what a fact says. One that does not name what it is about (no id, no index from 1, an unknown type or
+// target) stays a fact and says nothing.
+func derive(f *collector.Fact) (p piece) {
+	id := stamp{unixNano(f.Time), f.ID}
+	e := f.Event
+	props := e.GetProperties()
+	switch e.GetType() {
+	case typeSessionOpen:
+		deriveOpen(&p, props, id)
+	case typeSessionClose:
+		deriveClose(&p, props, id)
+	case typeUserRecognize:
+		deriveUser(&p, props, id)
+	case typeMessageCreate:
+		deriveMessage(&p, props, id)
+	case typeFeedbackCreate:
+		deriveFeedback(&p, props, id)
+	}
+	return p
+}
+
+func deriveOpen(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
+	open := props.GetSessionProperties()
+	if open.GetUserId() != "" {
+		p.userID, p.user = open.GetUserId(), &user{}
+	}
+	if open.GetSessionId() == "" {
+		return
+	}
+	s := &session{Active: at(orElse(open.GetSessionStartTime(), id.Time)), Properties: properties(props, id)}
+	s.First.set(regUserID, open.GetUserId(), id)
+	s.Last.set(regAssistantID, open.GetAssistantId(), id)
+	s.Last.set(regTitle, open.GetSessionTitle(), id)
+	p.sessionID, p.session = open.GetSessionId(), s
+}
+
+func deriveClose(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
+	end := props.GetSessionProperties()
+	if end.GetSessionId() == "" {
+		return
+	}
+	s := &session{
+		Closed:     at(orElse(end.GetSessionEndTime(), id.Time)),
+		Close:      &closing{Time: id.Time, Reason: closeReason(end), stamp: id},
+		Properties: properties(props, id),
+	}
+	if ns, ok := nanos(end.GetSessionEndTime()); ok {
+		s.Reported = at(ns)
+	}
+	if s.Close.Reason == collector.CloseIdle {
+		// The client only saw that nothing came: it speaks for the last activity it knew of, not for now.
+		s.Close.Time = s.Closed.To
+	}
+	p.sessionID, p.session = end.GetSessionId(), s
+}
+
+func deriveUser(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
+	m := props.GetUserProperties()
+	if m.GetUserId() == "" {
+		return
+	}
+	u := &user{Properties: properties(props, id)}
+	u.Last.set(regDisplayName, m.GetUserDisplayName(), id)
+	u.Last.set(regEmail, m.GetUserEmail(), id)
+	u.Last.set(regIP, m.GetUserIp(), id)
+	u.Last.set(regCountry, m.GetUserLocation().GetCountryCode(), id)
+	u.Last.set(regRegion, m.GetUserLocation().GetState(), id)
+	u.Last.set(regCity, m.GetUserLocation().GetCity(), id)
+	u.Last.set(regCompanyID, m.GetCompany().GetId(), id)
+	u.Last.set(regCompanyName, m.GetCompany().GetName(), id)
+	u.Last.set(regCompanyType, m.GetCompany().GetType(), id)
+	if ns, ok := nanos(m.GetUserCreateTime()); ok {
+		u.First.set(regCreateTime, fromNanos(ns).Format(time.RFC3339Nano), id)
+	}
+	p.userID, p.user = m.GetUserId(), u
+}
+
+func deriveMessage(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
+	m := props.GetMessageProperties()
+	if m.GetSessionId() == "" || m.GetMessageIndexHint() < 1 {
+		return
+	}
+	created := orElse(m.GetMessageCreateTime(), id.Time)
+	p.sessionID = m.GetSessionId()
+	p.session = &session{Active: at(created)}
+	p.message = &message{
+		index:      m.GetMessageIndexHint(),
+		role:       role(m),
+		content:    m.GetMessageContent(),
+		time:       created,
+		at:         id,
+		properties: properties(props, id),
+	}
+}
+
+func deriveFeedback(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
+	m := props.GetFeedbackProperties()
+	v := &vote{voter: m.GetUserId(), comment: m.GetComment(), at: id}
+	switch m.GetType() {
+	case "thumbs_up":
+		v.vote = collector.VoteUp
+	case "thumbs_down":
+		v.vote = collector.VoteDown
+	case "": // taken back
+		v.vote = collector.VoteNone
+	default:
+		return
+	}
+	switch m.GetFeedbackTarget() {
+	case ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_SESSION:
+	case ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE:
+		if v.index = m.GetMessageIndexHint(); v.index < 1 {
+			return
+		}
+	default:
+		return
+	}
+	if m.GetSessionId() != "" {
+		p.sessionID, p.vote = m.GetSessionId(), v
+	}
+}
+
+func closeReason(m *ingestionv1alpha.EventProperties_SessionProperties) string {
+	switch m.GetCloseReason() {
+	case ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_IDLE:
+		return collector.CloseIdle
+	case ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_SHUTDOWN:
+		return collector.CloseShutdown
+	case ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_TRANSFER:
+		return collector.CloseTransfer
+	}
+	return collector.CloseExplicit // base clients know no reasons
+}
+
+func role(m *ingestionv1alpha.EventProperties_MessageProperties) string {
+	switch m.GetExtendedRole() {
+	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_SYSTEM:
+		return "system"
+	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_TOOL:
+		return "tool"
+	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_HUMAN:
+		return "human"
+	}
+	if m.GetMessageRole() == ingestionv1alpha.EventProperties_MessageProperties_ROLE_USER {
+		return "user"
+	}
+	return "assistant" // what base clients send for every other role
+}
+
+// properties returns the custom properties. Unlike other fields they have presence: an empty value is a value.
+func properties(props *ingestionv1alpha.EventProperties, id stamp) registers {
+	custom := props.GetCustomProperties()
+	if len(custom) == 0 {
+		return nil
+	}
+	r := make(registers, len(custom))
+	for name, value := range custom {
+		r[name] = register{value.GetStringValue(), id}
+	}
+	return r
+}
+
+// orElse returns the moment t says, or instead where it says none.
+func orElse(t *timestamppb.Timestamp, instead int64) int64 {
+	if ns, ok := nanos(t); ok {
+		return ns
+	}
+	return instead
+}
+
+// nanos returns the moment t says in nanoseconds since 1970. There is none when t is absent, malformed, or outside of what
+// 64 bits hold (1677 to 2262): such years come from clients whose language has a zero time.
+func nanos(t *timestamppb.Timestamp) (ns int64, ok bool) {
+	if !t.IsValid() {
+		return 0, false
+	}
+	moment := t.AsTime()
+	ns = unixNano(moment)
+	return ns, fromNanos(ns).Equal(moment)
+}
+
+// unixNano is t in nanoseconds since 1970; the nearest there is where 64 bits do not hold it.
+func unixNano(t time.Time) int64 {
+	switch {
+	case t.Before(earliest):
+		return math.MinInt64
+	case t.After(latest):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
+}
+
+var earliest, latest = fromNanos(math.MinInt64), fromNanos(math.MaxInt64)
+
+func fromNanos(ns int64) time.Time { return time.Unix(0, ns).UTC() }

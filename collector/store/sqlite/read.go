@@ -1,0 +1,219 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/openalign/align/collector"
+)
+
+// reader is the pool of connections that only read, with its prepared statements. Each query is one statement, and so
+// sees the file at one moment.
+type reader struct {
+	db *sql.DB
+
+	conversations, messages, exists, totals, user, keyByHash *sql.Stmt
+}
+
+func newReader(ctx context.Context, file string) (*reader, error) {
+	db, err := openReaders(file)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{db: db}
+	for _, s := range []struct {
+		stmt  **sql.Stmt
+		query string
+	}{
+		// The vote of several voters is the latest of those that stand.
+		{&r.conversations, `SELECT id, start_time, last_activity, message_count, state,
+				coalesce((SELECT vote FROM votes v
+					WHERE v.project = s.project AND v.session_id = s.id AND v.idx = 0 AND vote <> 0
+					ORDER BY v.event_time DESC, v.event_id DESC LIMIT 1), 0)
+			FROM sessions s WHERE project = ? AND (start_time, id) < (?, ?)
+			ORDER BY start_time DESC, id DESC LIMIT ?`},
+		{&r.messages, `SELECT m.idx, role, content, m.time, properties, versions, coalesce(v.vote, 0), coalesce(v.comment, '')
+			FROM messages m LEFT JOIN votes v
+				ON v.project = m.project AND v.session_id = m.session_id AND v.idx = m.idx
+				AND v.voter = (SELECT voter FROM votes w
+					WHERE w.project = m.project AND w.session_id = m.session_id AND w.idx = m.idx AND w.vote <> 0
+					ORDER BY w.event_time DESC, w.event_id DESC LIMIT 1)
+			WHERE m.project = ? AND m.session_id = ? AND m.idx > ?
+			ORDER BY m.idx LIMIT ?`},
+		{&r.exists, `SELECT 1 FROM sessions WHERE project = ? AND id = ?`},
+		{&r.totals, `SELECT
+				(SELECT count(*) FROM facts WHERE project = ?1),
+				(SELECT count(*) FROM set_aside WHERE project = ?1),
+				(SELECT count(*) FROM users WHERE project = ?1),
+				(SELECT count(*) FROM sessions WHERE project = ?1),
+				(SELECT count(*) FROM messages WHERE project = ?1),
+				(SELECT count(*) FROM votes WHERE project = ?1 AND vote <> 0)`},
+		{&r.user, `SELECT state FROM users WHERE project = ? AND id = ?`},
+		{&r.keyByHash, `SELECT hint, project, scope, create_time FROM keys WHERE hash = ?`},
+	} {
+		if *s.stmt, err = db.PrepareContext(ctx, s.query); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return r, nil
+}
+
+func (r *reader) close() error { return r.db.Close() }
+
+// Conversations lists a project's conversations by start time, newest first, ties by id descending, and the token of the
+// next page. A page holds 100 where page.Size is below 1, and at most 1000. A conversation whose start moves while the
+// list is read, because an older event came late, may be missed or met twice.
+func (s *Store) Conversations(ctx context.Context, project string, page collector.Page) ([]collector.Conversation, string, error) {
+	start, id, err := parseConversationToken(page.Token)
+	if err != nil {
+		return nil, "", err
+	}
+	size := pageSize(page)
+	// One more than asked for says whether there is a next page.
+	list, err := query(ctx, s.read.conversations, scanConversation, project, start, id, size+1)
+	if err != nil {
+		return nil, "", fmt.Errorf("sqlite: conversations: %w", err)
+	}
+	if len(list) <= size {
+		return list, "", nil
+	}
+	last := list[size-1]
+	return list[:size], conversationToken(unixNano(last.StartTime), last.ID), nil
+}
+
+func scanConversation(rows *sql.Rows) (c collector.Conversation, err error) {
+	var (
+		start, last int64
+		text        []byte
+		known       session
+	)
+	if err := rows.Scan(&c.ID, &start, &last, &c.MessageCount, &text, &c.Vote); err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(text, &known); err != nil {
+		return c, err
+	}
+	c.UserID = known.First[regUserID].Value
+	c.AssistantID = known.Last[regAssistantID].Value
+	c.Title = known.Last[regTitle].Value
+	c.StartTime, c.LastActivity = fromNanos(start), fromNanos(last)
+	if known.Close != nil {
+		c.CloseTime, c.CloseReason = fromNanos(known.Close.Time), known.Close.Reason
+	}
+	c.Properties = known.Properties.values()
+	return c, nil
+}
+
+// Messages lists the current messages of a conversation by index, and the token of the next page. A page holds 100 where
+// page.Size is below 1, and at most 1000.
+func (s *Store) Messages(ctx context.Context, project, conversation string, page collector.Page) ([]collector.Message, string, error) {
+	after, err := parseMessageToken(page.Token)
+	if err != nil {
+		return nil, "", err
+	}
+	size := pageSize(page)
+	list, err := query(ctx, s.read.messages, scanMessage, project, conversation, after, size+1)
+	if err != nil {
+		return nil, "", fmt.Errorf("sqlite: messages: %w", err)
+	}
+	if len(list) == 0 {
+		found, err := query(ctx, s.read.exists, func(*sql.Rows) (struct{}, error) { return struct{}{}, nil }, project, conversation)
+		if err != nil {
+			return nil, "", fmt.Errorf("sqlite: messages: %w", err)
+		}
+		if len(found) == 0 {
+			return nil, "", collector.ErrNotFound
+		}
+	}
+	if len(list) <= size {
+		return list, "", nil
+	}
+	return list[:size], messageToken(list[size-1].Index), nil
+}
+
+func scanMessage(rows *sql.Rows) (m collector.Message, err error) {
+	var (
+		created int64
+		props   string
+	)
+	if err := rows.Scan(&m.Index, &m.Role, &m.Content, &created, &props, &m.Versions, &m.Vote, &m.Comment); err != nil {
+		return m, err
+	}
+	m.Time = fromNanos(created)
+	m.Properties, err = decodeProperties(props)
+	return m, err
+}
+
+// Totals counts what a project holds. Votes that wait for their message or session count too.
+func (s *Store) Totals(ctx context.Context, project string) (collector.Totals, error) {
+	found, err := query(ctx, s.read.totals, func(rows *sql.Rows) (t collector.Totals, err error) {
+		return t, rows.Scan(&t.Facts, &t.SetAside, &t.Users, &t.Conversations, &t.Messages, &t.Votes)
+	}, project)
+	if err != nil {
+		return collector.Totals{}, fmt.Errorf("sqlite: totals: %w", err)
+	}
+	return found[0], nil
+}
+
+// User returns what is known of a user, or [collector.ErrNotFound].
+func (s *Store) User(ctx context.Context, project, id string) (collector.User, error) {
+	found, err := query(ctx, s.read.user, func(rows *sql.Rows) (u user, err error) {
+		var text []byte
+		if err := rows.Scan(&text); err != nil {
+			return u, err
+		}
+		return u, json.Unmarshal(text, &u)
+	}, project, id)
+	if err != nil {
+		return collector.User{}, fmt.Errorf("sqlite: user: %w", err)
+	}
+	if len(found) == 0 {
+		return collector.User{}, collector.ErrNotFound
+	}
+	return showUser(id, &found[0]), nil
+}
+
+func showUser(id string, known *user) collector.User {
+	u := collector.User{
+		ID:          id,
+		DisplayName: known.Last[regDisplayName].Value,
+		Email:       known.Last[regEmail].Value,
+		CountryCode: known.Last[regCountry].Value,
+		Region:      known.Last[regRegion].Value,
+		City:        known.Last[regCity].Value,
+		CompanyID:   known.Last[regCompanyID].Value,
+		CompanyName: known.Last[regCompanyName].Value,
+		CompanyType: known.Last[regCompanyType].Value,
+		Properties:  known.Properties.values(),
+	}
+	if u.CountryCode == "" {
+		u.IP = known.Last[regIP].Value
+	}
+	if created, ok := known.First[regCreateTime]; ok {
+		u.CreateTime, _ = time.Parse(time.RFC3339Nano, created.Value) // absent, rather than no user at all
+	}
+	return u
+}
+
+// query runs a prepared query within queryTimeout, and returns its rows.
+func query[T any](ctx context.Context, stmt *sql.Stmt, scan func(*sql.Rows) (T, error), args ...any) (list []T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, rows.Err()
+}

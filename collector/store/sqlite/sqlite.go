@@ -1,0 +1,156 @@
+// Package sqlite is the store in a single file: facts and the views derived from them, in SQLite without cgo.
+//
+// One connection writes. It belongs to one goroutine, which gathers the appends that wait and commits them together, so
+// that durability (a sync of the disk for every commit) is paid once for many requests. Readers have connections of their
+// own, which never wait for the writer and cannot write. The file belongs on a local disk: SQLite's locks do not work on
+// network file systems.
+//
+// Each fact says little pieces of what people look at (derive.go). Pieces join by rules that do not care in which order,
+// how often or how grouped they come, so the views need no coordination and can be rebuilt from the facts.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/openalign/align/collector"
+)
+
+const (
+	// maxQueuedEvents and maxQueuedBytes bound the appends that wait or are being committed: a few seconds of full load.
+	// Past either, Append answers collector.ErrBusy.
+	maxQueuedEvents = 100_000
+	maxQueuedBytes  = 64 << 20
+	// maxGroupEvents is where a transaction stops taking in more batches.
+	maxGroupEvents = 5000
+	// linger is how long the writer waits at most for more batches, and only while several requests are under way.
+	linger = 2 * time.Millisecond
+	// queryTimeout bounds every read.
+	queryTimeout = 10 * time.Second
+)
+
+var errClosed = errors.New("sqlite: store is closed")
+
+// Store keeps facts and views in one SQLite file. It implements [collector.Store].
+type Store struct {
+	queue   *queue
+	stopped chan struct{} // closed when the writer's goroutine has ended
+
+	write *writer // belongs to the writer's goroutine until stopped is closed
+	read  *reader
+
+	close    sync.Once
+	closeErr error
+}
+
+var _ collector.Store = (*Store)(nil)
+
+// Open opens the store in file, and creates the file, readable by its owner alone, and its folder where they are missing.
+// It brings an older schema up to date and returns [ErrNewerSchema] for one it does not know. ctx bounds the opening only.
+func Open(ctx context.Context, file string) (*Store, error) {
+	return open(ctx, file, newQueue(maxQueuedEvents, maxQueuedBytes))
+}
+
+func open(ctx context.Context, file string, q *queue) (*Store, error) {
+	if err := create(file); err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	w, err := newWriter(ctx, file)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	r, err := newReader(ctx, file)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", errors.Join(err, w.close()))
+	}
+	s := &Store{queue: q, stopped: make(chan struct{}), write: w, read: r}
+	go s.run()
+	return s, nil
+}
+
+// create makes the file before SQLite would, which does it with the permissions of any file. SQLite gives the files it
+// keeps beside it the same permissions. A file that exists is not opened here: closing it would drop SQLite's locks on it.
+func create(file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// dsn names file in the form in which the driver applies pragmas to every connection it opens.
+func dsn(file string, pragmas ...string) string {
+	// A wait for a lock comes first, or the pragmas after it fail while another connection writes.
+	params := url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...), "_txlock": {"immediate"}}
+	return "file:" + (&url.URL{Path: filepath.ToSlash(file)}).EscapedPath() + "?" + params.Encode()
+}
+
+// openWriter returns the one connection that writes.
+func openWriter(ctx context.Context, file string) (*sql.DB, *sql.Conn, error) {
+	db, err := sql.Open("sqlite", dsn(file,
+		"auto_vacuum(incremental)", // takes effect only before the first table, so it precedes everything that writes
+		"journal_mode(wal)",
+		"synchronous(full)",            // acknowledged means durable, also over a power cut
+		"cache_size(-65536)",           // KiB
+		"wal_autocheckpoint(4000)",     // pages, 16 MB: pages written again and again reach the file once
+		"journal_size_limit(67108864)", // what is left of the log after a burst
+		"temp_store(memory)",
+	))
+	if err != nil {
+		return nil, nil, err
+	}
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, conn, nil
+}
+
+// openReaders returns connections that cannot write.
+func openReaders(file string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(file, "query_only(1)", "cache_size(-16384)", "temp_store(memory)"))
+	if err != nil {
+		return nil, err
+	}
+	readers := max(4, runtime.GOMAXPROCS(0))
+	db.SetMaxOpenConns(readers)
+	db.SetMaxIdleConns(readers)
+	return db, nil
+}
+
+// Ready writes one row, in the same queue as all appends, and returns nil when it is durable.
+func (s *Store) Ready(ctx context.Context) error {
+	err := s.do(ctx, &job{apply: func(t *transaction) error { return t.ready(time.Now()) }})
+	if err != nil {
+		return fmt.Errorf("sqlite: not ready: %w", err)
+	}
+	return nil
+}
+
+// Close waits for the appends under way, moves the log into the file and closes it. A second Close waits for the first.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		s.queue.close()
+		<-s.stopped
+		// The readers go first: the last connection to close can then remove the log.
+		s.closeErr = errors.Join(s.read.close(), s.write.close())
+	})
+	return s.closeErr
+}

@@ -1,0 +1,286 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/openalign/align/collector"
+)
+
+// errApply marks what went wrong with the rows of a transaction, as opposed to its beginning or commit.
+var errApply = errors.New("write")
+
+// writer is the one connection that writes, with its prepared statements. It is not safe for concurrent use.
+type writer struct {
+	db    *sql.DB
+	conn  *sql.Conn
+	stmts []*sql.Stmt // all of the following, to be closed
+
+	facts, messages inserter
+
+	insertAside                                          *sql.Stmt
+	selectMessage, updateMessage                         *sql.Stmt
+	insertVersion, selectVersion, updateVersion          *sql.Stmt
+	upsertVote                                           *sql.Stmt
+	selectSession, upsertSession                         *sql.Stmt
+	insertUser, selectUser, upsertUser, insertKey, touch *sql.Stmt
+}
+
+func newWriter(ctx context.Context, file string) (*writer, error) {
+	db, conn, err := openWriter(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{db: db, conn: conn}
+	if err := migrate(ctx, conn); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	if err := w.prepare(ctx); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+// Columns in the order in which store and sayMessages give their values.
+const (
+	factColumns    = "project, id, type, time, receive_time, event"
+	messageColumns = "project, session_id, idx, role, content, time, properties, versions, event_time, event_id"
+)
+
+func (w *writer) prepare(ctx context.Context) error {
+	for _, s := range []struct {
+		stmt  **sql.Stmt
+		query string
+	}{
+		{&w.facts.one, inserting(1, "facts", factColumns)},
+		{&w.facts.several, inserting(several, "facts", factColumns)},
+		{&w.facts.undo, `DELETE FROM facts WHERE seq > ?`},
+		{&w.insertAside, `INSERT INTO set_aside (project, digest, event_id, reason, receive_time, raw) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`},
+
+		{&w.messages.one, inserting(1, "messages", messageColumns)},
+		{&w.messages.several, inserting(several, "messages", messageColumns)},
+		{&w.messages.undo, `DELETE FROM messages WHERE seq > ?`},
+		{&w.selectMessage, `SELECT seq, role, content, time, properties, versions, event_time, event_id
+			FROM messages WHERE project = ? AND session_id = ? AND idx = ?`},
+		{&w.updateMessage, `UPDATE messages SET role = ?, content = ?, time = ?, properties = ?, versions = ?, event_time = ?, event_id = ?
+			WHERE seq = ?`},
+		{&w.insertVersion, `INSERT INTO versions (project, session_id, idx, digest, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&w.selectVersion, `SELECT state FROM versions WHERE project = ? AND session_id = ? AND idx = ? AND digest = ?`},
+		{&w.updateVersion, `UPDATE versions SET state = ? WHERE project = ? AND session_id = ? AND idx = ? AND digest = ?`},
+
+		{&w.upsertVote, `INSERT INTO votes (project, session_id, idx, voter, vote, comment, event_time, event_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET vote = excluded.vote, comment = excluded.comment,
+				event_time = excluded.event_time, event_id = excluded.event_id
+			WHERE (excluded.event_time, excluded.event_id) > (event_time, event_id)`},
+
+		{&w.selectSession, `SELECT state FROM sessions WHERE project = ? AND id = ?`},
+		{&w.upsertSession, `INSERT INTO sessions (project, id, start_time, last_activity, message_count, state) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET start_time = excluded.start_time, last_activity = excluded.last_activity,
+				message_count = message_count + excluded.message_count, state = excluded.state`},
+		{&w.insertUser, `INSERT INTO users (project, id, state) VALUES (?, ?, '{}') ON CONFLICT DO NOTHING`},
+		{&w.selectUser, `SELECT state FROM users WHERE project = ? AND id = ?`},
+		{&w.upsertUser, `INSERT INTO users (project, id, state) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state`},
+
+		{&w.insertKey, `INSERT INTO keys (hash, hint, project, scope, create_time) VALUES (?, ?, ?, ?, ?)`},
+		{&w.touch, `INSERT INTO ready (id, time) VALUES (1, ?) ON CONFLICT DO UPDATE SET time = excluded.time`},
+	} {
+		var err error
+		if *s.stmt, err = w.conn.PrepareContext(ctx, s.query); err != nil {
+			return err
+		}
+		w.stmts = append(w.stmts, *s.stmt)
+	}
+	return nil
+}
+
+// close moves the log into the file, so that one file is all there is to copy, and closes the connection.
+func (w *writer) close() error {
+	// database/sql does not close the statements of a connection that was taken out of the pool, and SQLite keeps one
+	// with open statements, and its files, for ever.
+	var errs []error
+	for _, stmt := range w.stmts {
+		errs = append(errs, stmt.Close())
+	}
+	_, err := w.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
+	return errors.Join(append(errs, err, w.conn.Close(), w.db.Close())...)
+}
+
+// commit applies jobs in one transaction: all of them or, with an error, none. No caller's context takes part, as it
+// would cut off the others.
+func (w *writer) commit(jobs []*job) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	tx, err := w.conn.BeginTx(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // does nothing after Commit, which rolls back itself when it fails
+	t := &transaction{writer: w, sessions: map[entity]*touched{}, users: map[entity]*user{}}
+	for _, j := range jobs {
+		if err := j.apply(t); err != nil {
+			return fmt.Errorf("%w: %w", errApply, err)
+		}
+	}
+	if err := t.flush(); err != nil {
+		return fmt.Errorf("%w: %w", errApply, err)
+	}
+	return tx.Commit()
+}
+
+// entity names a session or a user.
+type entity struct{ project, id string }
+
+// touched is what the facts of a transaction say about a session.
+type touched struct {
+	session
+	messages int // indexes that had no message before
+}
+
+// transaction stores facts at once, and gathers what they say about sessions and users: of the many facts that touch a
+// session in one transaction, one row is written.
+type transaction struct {
+	*writer
+	sessions map[entity]*touched
+	users    map[entity]*user
+}
+
+// exec runs a prepared statement and returns how many rows it changed.
+func exec(stmt *sql.Stmt, args ...any) (int64, error) {
+	res, err := stmt.Exec(args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// store adds a batch. Only facts that were not here change views.
+func (t *transaction) store(project string, rows []row, aside []asideRow) (got collector.Appended, err error) {
+	added, err := t.facts.insert(len(rows), func(args []any, i int) []any {
+		r := &rows[i]
+		return append(args, project, r.id, r.kind, r.time, r.receive, r.event)
+	})
+	if err != nil {
+		return got, err
+	}
+	var messages []*piece
+	for i := range rows {
+		if !added[i] {
+			got.Duplicate++
+			continue
+		}
+		got.Stored++
+		p := &rows[i].piece
+		if err := t.say(project, p); err != nil {
+			return got, err
+		}
+		if p.message != nil {
+			messages = append(messages, p)
+		}
+	}
+	if err := t.sayMessages(project, messages); err != nil {
+		return got, err
+	}
+	for i := range aside {
+		a := &aside[i]
+		if _, err := exec(t.insertAside, project, a.digest[:], a.eventID, a.reason, a.receive, a.raw); err != nil {
+			return got, err
+		}
+		got.SetAside++
+	}
+	return got, nil
+}
+
+// say joins what a fact says, but for its message, with what is known.
+func (t *transaction) say(project string, p *piece) error {
+	if p.session != nil {
+		t.session(project, p.sessionID).join(p.session)
+	}
+	if p.user != nil {
+		key := entity{project, p.userID}
+		if t.users[key] == nil {
+			t.users[key] = &user{}
+		}
+		t.users[key].join(p.user)
+	}
+	if v := p.vote; v != nil {
+		_, err := exec(t.upsertVote, project, p.sessionID, v.index, v.voter, int(v.vote), v.comment, v.at.Time, v.at.ID)
+		return err
+	}
+	return nil
+}
+
+func (t *transaction) session(project, id string) *touched {
+	key := entity{project, id}
+	s := t.sessions[key]
+	if s == nil {
+		s = &touched{}
+		t.sessions[key] = s
+	}
+	return s
+}
+
+// flush writes the sessions and users that were touched.
+func (t *transaction) flush() error {
+	for key, said := range t.sessions {
+		var known session
+		if err := load(t.selectSession, &known, key.project, key.id); err != nil {
+			return err
+		}
+		known.join(&said.session)
+		state, err := json.Marshal(&known)
+		if err != nil {
+			return err
+		}
+		start, last := known.times()
+		if _, err := exec(t.upsertSession, key.project, key.id, start, last, said.messages, string(state)); err != nil {
+			return err
+		}
+	}
+	for key, said := range t.users {
+		if err := t.flushUser(key, said); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *transaction) flushUser(key entity, said *user) error {
+	if len(said.First)+len(said.Last)+len(said.Properties) == 0 {
+		_, err := exec(t.insertUser, key.project, key.id)
+		return err
+	}
+	var known user
+	if err := load(t.selectUser, &known, key.project, key.id); err != nil {
+		return err
+	}
+	known.join(said)
+	state, err := json.Marshal(&known)
+	if err != nil {
+		return err
+	}
+	_, err = exec(t.upsertUser, key.project, key.id, string(state))
+	return err
+}
+
+// load reads a state; one that is not there leaves it empty.
+func load(stmt *sql.Stmt, state any, args ...any) error {
+	var text []byte
+	switch err := stmt.QueryRow(args...).Scan(&text); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return json.Unmarshal(text, state)
+}
+
+func (t *transaction) ready(now time.Time) error {
+	_, err := exec(t.touch, unixNano(now))
+	return err
+}

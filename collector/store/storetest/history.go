@@ -1,0 +1,145 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/openalign/align/collector"
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+const histories = 200
+
+// testViewsDoNotDependOnArrival tells random histories twice: in order and once, and shuffled, with repetitions, in
+// batches of any size from several senders at a time. Both must show what the model derives from the whole.
+func testViewsDoNotDependOnArrival(t *testing.T, s *store) {
+	for n := range uint64(histories) {
+		r := rand.New(rand.NewPCG(1, n))
+		facts := history(r)
+		want := model(facts)
+
+		// Most histories only go the hard way: going in order as well says who is wrong when both are.
+		if n%10 == 0 {
+			project := fmt.Sprintf("ordered-%d", n)
+			if _, err := s.Append(context.Background(), project, collector.Batch{Facts: facts}); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, fmt.Sprintf("history %d in order", n), s.views(project), want)
+		}
+		project := fmt.Sprintf("shuffled-%d", n)
+		tell(t, s, r, project, facts)
+		equal(t, fmt.Sprintf("history %d shuffled", n), s.views(project), want)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// tell appends facts shuffled, some of them again, split at random, by several senders. It checks that each fact was new
+// exactly once.
+func tell(t *testing.T, s *store, r *rand.Rand, project string, facts []collector.Fact) {
+	t.Helper()
+	told := append([]collector.Fact(nil), facts...)
+	for range r.IntN(len(facts) + 1) {
+		told = append(told, facts[r.IntN(len(facts))])
+	}
+	r.Shuffle(len(told), func(i, j int) { told[i], told[j] = told[j], told[i] })
+
+	var (
+		senders sync.WaitGroup
+		mu      sync.Mutex
+		sum     collector.Appended // guarded by mu
+	)
+	send := func(batch []collector.Fact) {
+		got, err := s.Append(context.Background(), project, collector.Batch{Facts: batch})
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		sum.Stored += got.Stored
+		sum.Duplicate += got.Duplicate
+	}
+	for all := told; len(all) > 0; {
+		n := 1 + r.IntN(len(all))
+		batch := all[:n]
+		all = all[n:]
+		senders.Go(func() { send(batch) })
+		if r.IntN(4) == 0 {
+			senders.Wait()
+		}
+	}
+	senders.Wait()
+	if want := (collector.Appended{Stored: len(facts), Duplicate: len(told) - len(facts)}); sum != want {
+		t.Errorf("senders were told %+v in sum, want %+v", sum, want)
+	}
+}
+
+var historyUsers = []string{"ada", "bob", "eve"}
+
+// history returns facts about few things at few moments, so that most of them meet, and many have the same time.
+func history(r *rand.Rand) []collector.Fact {
+	facts := make([]collector.Fact, 1+r.IntN(24))
+	// Ids are unique, and in no order.
+	for i, id := range r.Perm(len(facts)) {
+		facts[i] = randomFact(r, "id-"+strconv.Itoa(id))
+	}
+	return facts
+}
+
+func randomFact(r *rand.Rand, id string) collector.Fact {
+	at := r.IntN(6)
+	session := pick(r, "s1", "s2", "s3")
+	custom := properties(r)
+	switch r.IntN(7) {
+	case 0:
+		return opened(id, at, &sessionProperties{SessionId: session, UserId: pick(r, append(historyUsers, "")...),
+			AssistantId: pick(r, "", "support", "sales"), SessionTitle: pick(r, "", "t1", "t2"), SessionStartTime: moment(r)}, custom...)
+	case 1:
+		return closed(id, at, &sessionProperties{SessionId: session, SessionEndTime: moment(r),
+			CloseReason: ingestionv1alpha.EventProperties_SessionProperties_CloseReason(r.IntN(5))}, custom...)
+	case 2:
+		return recognized(id, at, &userProperties{UserId: pick(r, historyUsers...), UserEmail: pick(r, "", "a@b", "c@d"),
+			UserDisplayName: pick(r, "", "Ada", "Bob"), UserIp: pick(r, "", "192.0.2.1", "192.0.2.2"), UserCreateTime: moment(r),
+			UserLocation: &ingestionv1alpha.EventProperties_UserProperties_Location{
+				CountryCode: pick(r, "", "", "KR", "SE"), City: pick(r, "", "Seoul")},
+			Company: &ingestionv1alpha.EventProperties_UserProperties_Company{Name: pick(r, "", "Acme")}}, custom...)
+	case 3, 4:
+		return created(id, at, &messageProperties{SessionId: session, MessageIndexHint: int32(1 + r.IntN(4)),
+			MessageRole:    1 + ingestionv1alpha.EventProperties_MessageProperties_Role(r.IntN(2)),
+			ExtendedRole:   ingestionv1alpha.EventProperties_MessageProperties_ExtendedRole(max(0, r.IntN(8)-4)),
+			MessageContent: pick(r, "hello", "hallo"), MessageCreateTime: moment(r)}, custom...)
+	default:
+		f := &feedbackProperties{SessionId: session, FeedbackTarget: onSession, Type: pick(r, "thumbs_up", "thumbs_down", ""),
+			UserId: pick(r, "", "ada", "bob"), Comment: pick(r, "", "c1", "c2")}
+		if r.IntN(3) > 0 {
+			f.FeedbackTarget, f.MessageIndexHint = onMessage, int32(1+r.IntN(4))
+		}
+		return judged(id, at, f)
+	}
+}
+
+func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
+
+// moment returns none, or one of a few.
+func moment(r *rand.Rand) *timestamppb.Timestamp {
+	if r.IntN(2) == 0 {
+		return nil
+	}
+	return stamp(r.IntN(6))
+}
+
+func properties(r *rand.Rand) (custom []string) {
+	for _, name := range []string{"a", "b"} {
+		if r.IntN(3) == 0 {
+			custom = append(custom, name, pick(r, "", "1", "2", "3"))
+		}
+	}
+	return custom
+}

@@ -1,0 +1,242 @@
+package storetest
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/openalign/align/collector"
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+// views is all that a project shows.
+type views struct {
+	Conversations []collector.Conversation
+	Messages      map[string][]collector.Message // by conversation
+	Users         map[string]collector.User
+	Totals        collector.Totals
+}
+
+// model derives the views the plain way, to compare stores with: it sorts all facts by their order, drops repetitions,
+// and goes through them once. Nothing in it is fast, and nothing arrives late.
+func model(facts []collector.Fact) views {
+	facts = slices.Clone(facts)
+	order := func(f collector.Fact) collector.Order { return collector.Order{Time: f.Time, ID: f.ID} }
+	slices.SortFunc(facts, func(a, b collector.Fact) int { return order(a).Compare(order(b)) })
+	facts = slices.CompactFunc(facts, func(a, b collector.Fact) bool { return a.ID == b.ID })
+
+	m := modeller{sessions: map[string]*modelSession{}, users: map[string]*collector.User{}, votes: map[modelVoter]modelVote{}}
+	for i, f := range facts {
+		props := f.Event.GetProperties()
+		switch f.Event.GetType() {
+		case "session_open":
+			m.open(f, props.GetSessionProperties())
+		case "session_close":
+			m.closed(f, props.GetSessionProperties())
+		case "message_create":
+			m.message(f, props.GetMessageProperties())
+		case "user_recognize":
+			m.user(f, props.GetUserProperties())
+		case "feedback_create":
+			m.feedback(i, props.GetFeedbackProperties())
+		}
+	}
+	return m.views(len(facts))
+}
+
+type modelSession struct {
+	collector.Conversation
+	activity, ends, closes []time.Time
+	messages               map[int32]*modelMessage
+}
+
+type modelMessage struct {
+	collector.Message
+	versions map[[2]string]map[string]string // properties by role and content
+}
+
+type modelVoter struct {
+	session string
+	index   int32
+	voter   string
+}
+
+type modelVote struct {
+	at      int // place in the order
+	vote    collector.Vote
+	comment string
+}
+
+type modeller struct {
+	sessions map[string]*modelSession
+	users    map[string]*collector.User
+	votes    map[modelVoter]modelVote
+}
+
+func (m *modeller) session(id string) *modelSession {
+	if m.sessions[id] == nil {
+		m.sessions[id] = &modelSession{Conversation: collector.Conversation{ID: id}, messages: map[int32]*modelMessage{}}
+	}
+	return m.sessions[id]
+}
+
+func (m *modeller) open(f collector.Fact, p *sessionProperties) {
+	s := m.session(p.SessionId)
+	s.UserID = cmp.Or(s.UserID, p.UserId)
+	s.AssistantID = cmp.Or(p.AssistantId, s.AssistantID)
+	s.Title = cmp.Or(p.SessionTitle, s.Title)
+	override(&s.Properties, f)
+	s.activity = append(s.activity, given(p.SessionStartTime, f.Time))
+	if p.UserId != "" && m.users[p.UserId] == nil {
+		m.users[p.UserId] = &collector.User{ID: p.UserId}
+	}
+}
+
+func (m *modeller) closed(f collector.Fact, p *sessionProperties) {
+	s := m.session(p.SessionId)
+	override(&s.Properties, f)
+	end := given(p.SessionEndTime, f.Time)
+	s.closes = append(s.closes, end)
+	if p.SessionEndTime != nil {
+		s.ends = append(s.ends, end)
+	}
+	reason, speaksFor := collector.CloseExplicit, f.Time
+	switch p.CloseReason {
+	case closeIdle:
+		reason, speaksFor = collector.CloseIdle, end
+	case closeShutdown:
+		reason = collector.CloseShutdown
+	case closeTransfer:
+		reason = collector.CloseTransfer
+	}
+	if !speaksFor.Before(s.CloseTime) {
+		s.CloseTime, s.CloseReason = speaksFor, reason
+	}
+}
+
+func (m *modeller) message(f collector.Fact, p *messageProperties) {
+	s := m.session(p.SessionId)
+	at := given(p.MessageCreateTime, f.Time)
+	s.activity = append(s.activity, at)
+	msg := s.messages[p.MessageIndexHint]
+	if msg == nil {
+		msg = &modelMessage{versions: map[[2]string]map[string]string{}}
+		s.messages[p.MessageIndexHint] = msg
+	}
+	role := "assistant"
+	switch {
+	case p.ExtendedRole == ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_SYSTEM:
+		role = "system"
+	case p.ExtendedRole == ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_TOOL:
+		role = "tool"
+	case p.ExtendedRole == ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_HUMAN:
+		role = "human"
+	case p.MessageRole == roleUser:
+		role = "user"
+	}
+	version := [2]string{role, p.MessageContent}
+	properties := msg.versions[version]
+	override(&properties, f)
+	msg.versions[version] = properties
+	msg.Message = collector.Message{Index: p.MessageIndexHint, Role: role, Content: p.MessageContent, Time: at,
+		Versions: len(msg.versions), Properties: properties}
+}
+
+func (m *modeller) user(f collector.Fact, p *userProperties) {
+	u := m.users[p.UserId]
+	if u == nil {
+		u = &collector.User{ID: p.UserId}
+		m.users[p.UserId] = u
+	}
+	u.DisplayName = cmp.Or(p.UserDisplayName, u.DisplayName)
+	u.Email = cmp.Or(p.UserEmail, u.Email)
+	u.IP = cmp.Or(p.UserIp, u.IP)
+	u.CountryCode = cmp.Or(p.UserLocation.GetCountryCode(), u.CountryCode)
+	u.Region = cmp.Or(p.UserLocation.GetState(), u.Region)
+	u.City = cmp.Or(p.UserLocation.GetCity(), u.City)
+	u.CompanyID = cmp.Or(p.Company.GetId(), u.CompanyID)
+	u.CompanyName = cmp.Or(p.Company.GetName(), u.CompanyName)
+	u.CompanyType = cmp.Or(p.Company.GetType(), u.CompanyType)
+	if u.CreateTime.IsZero() && p.UserCreateTime != nil {
+		u.CreateTime = p.UserCreateTime.AsTime()
+	}
+	override(&u.Properties, f)
+}
+
+func (m *modeller) feedback(at int, p *feedbackProperties) {
+	v := modelVoter{session: p.SessionId, voter: p.UserId}
+	if p.FeedbackTarget == onMessage {
+		v.index = p.MessageIndexHint
+	}
+	vote := map[string]collector.Vote{"thumbs_up": collector.VoteUp, "thumbs_down": collector.VoteDown, "": collector.VoteNone}[p.Type]
+	m.votes[v] = modelVote{at, vote, p.Comment}
+}
+
+// vote returns the latest vote that stands on a target.
+func (m *modeller) vote(session string, index int32) (latest modelVote) {
+	latest.at = -1
+	for voter, v := range m.votes {
+		if voter.session == session && voter.index == index && v.vote != collector.VoteNone && v.at > latest.at {
+			latest = v
+		}
+	}
+	return latest
+}
+
+func (m *modeller) views(facts int) views {
+	v := views{Messages: map[string][]collector.Message{}, Users: map[string]collector.User{}}
+	v.Totals.Facts = facts
+	for id, s := range m.sessions {
+		started, active := s.activity, slices.Concat(s.activity, s.ends)
+		if len(s.activity) == 0 {
+			started, active = s.closes, s.closes
+		}
+		s.StartTime = slices.MinFunc(started, time.Time.Compare)
+		s.LastActivity = slices.MaxFunc(active, time.Time.Compare)
+		s.MessageCount = len(s.messages)
+		s.Vote = m.vote(id, 0).vote
+		v.Conversations = append(v.Conversations, s.Conversation)
+		for _, index := range slices.Sorted(maps.Keys(s.messages)) {
+			msg := s.messages[index].Message
+			current := m.vote(id, index)
+			msg.Vote, msg.Comment = current.vote, current.comment
+			v.Messages[id] = append(v.Messages[id], msg)
+			v.Totals.Messages++
+		}
+	}
+	slices.SortFunc(v.Conversations, func(a, b collector.Conversation) int {
+		return cmp.Or(b.StartTime.Compare(a.StartTime), cmp.Compare(b.ID, a.ID))
+	})
+	for id, u := range m.users {
+		if u.CountryCode != "" {
+			u.IP = ""
+		}
+		v.Users[id] = *u
+	}
+	for _, vote := range m.votes {
+		if vote.vote != collector.VoteNone {
+			v.Totals.Votes++
+		}
+	}
+	v.Totals.Conversations, v.Totals.Users = len(v.Conversations), len(v.Users)
+	return v
+}
+
+func given(t *timestamppb.Timestamp, instead time.Time) time.Time {
+	if t == nil {
+		return instead
+	}
+	return t.AsTime()
+}
+
+func override(properties *map[string]string, f collector.Fact) {
+	for name, value := range f.Event.GetProperties().GetCustomProperties() {
+		if *properties == nil {
+			*properties = map[string]string{}
+		}
+		(*properties)[name] = value.GetStringValue()
+	}
+}

@@ -1,0 +1,388 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/openalign/align/collector"
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+func testSessionKeepsItsFirstUser(t *testing.T, s *store) {
+	s.append(opened("e3", 3, &sessionProperties{SessionId: "s", UserId: "late"}))
+	equal(t, "user", s.conversation("s").UserID, "late")
+	s.append(
+		opened("e1", 1, &sessionProperties{SessionId: "s"}),
+		opened("e2b", 2, &sessionProperties{SessionId: "s", UserId: "second by id"}),
+		opened("e2a", 2, &sessionProperties{SessionId: "s", UserId: "first"}))
+	equal(t, "user", s.conversation("s").UserID, "first")
+}
+
+func testSessionShowsLastAssistantAndTitle(t *testing.T, s *store) {
+	s.append(
+		opened("e2", 2, &sessionProperties{SessionId: "s", AssistantId: "new", SessionTitle: "New"}),
+		opened("e1", 1, &sessionProperties{SessionId: "s", AssistantId: "old", SessionTitle: "Old"}),
+		opened("e3", 3, &sessionProperties{SessionId: "s"}),                                                // says nothing of either
+		closed("e4", 4, &sessionProperties{SessionId: "s", AssistantId: "closed", SessionTitle: "Closed"})) // is no opening
+	c := s.conversation("s")
+	equal(t, "assistant and title", []string{c.AssistantID, c.Title}, []string{"new", "New"})
+}
+
+func testSessionPropertiesMergeByKey(t *testing.T, s *store) {
+	s.append(opened("e2", 2, &sessionProperties{SessionId: "s"}, "a", "open 2", "b", "open 2"))
+	s.append(
+		opened("e1", 1, &sessionProperties{SessionId: "s"}, "a", "open 1", "c", "open 1"),
+		closed("e3", 3, &sessionProperties{SessionId: "s"}, "b", "", "d", "close"),
+		said("e4", 4, "s", 1, "x", "a", "of the message"))
+	equal(t, "properties", s.conversation("s").Properties, map[string]string{"a": "open 2", "b": "", "c": "open 1", "d": "close"})
+}
+
+func testSessionTimesAreThoseOfActivity(t *testing.T, s *store) {
+	times := func() []string {
+		c := s.conversation("s")
+		return []string{c.StartTime.Sub(epoch).String(), c.LastActivity.Sub(epoch).String()}
+	}
+	for _, step := range []struct {
+		what        string
+		fact        collector.Fact
+		start, last string
+	}{
+		{"an opening by its event time", opened("e1", 100, &sessionProperties{SessionId: "s"}), "1m40s", "1m40s"},
+		{"an opening by its start time", opened("e2", 100, &sessionProperties{SessionId: "s", SessionStartTime: stamp(90)}), "1m30s", "1m40s"},
+		{"a message by its event time", said("e3", 110, "s", 1, "x"), "1m30s", "1m50s"},
+		{"a message by its own time", created("e4", 300, &messageProperties{SessionId: "s", MessageIndexHint: 2, MessageRole: roleUser,
+			MessageContent: "x", MessageCreateTime: stamp(80)}), "1m20s", "1m50s"},
+		{"a close without end time", closed("e5", 400, &sessionProperties{SessionId: "s"}), "1m20s", "1m50s"},
+		{"a close with end time", closed("e6", 400, &sessionProperties{SessionId: "s", SessionEndTime: stamp(120)}), "1m20s", "2m0s"},
+		{"an end before the start", closed("e7", 400, &sessionProperties{SessionId: "s", SessionEndTime: stamp(10)}), "1m20s", "2m0s"},
+	} {
+		s.append(step.fact)
+		equal(t, step.what, times(), []string{step.start, step.last})
+	}
+	equal(t, "start time to the nanosecond", s.conversation("s").StartTime, second(80))
+}
+
+func testSessionTimesIgnoreZeroTimes(t *testing.T, s *store) {
+	for i, zero := range zeroTimes() {
+		id := ids(i)
+		s.append(
+			opened(id+"a", 10, &sessionProperties{SessionId: id, UserId: id, SessionStartTime: zero}),
+			created(id+"b", 20, &messageProperties{SessionId: id, MessageIndexHint: 1, MessageRole: roleUser, MessageContent: "x", MessageCreateTime: zero}),
+			closed(id+"c", 30, &sessionProperties{SessionId: id, SessionEndTime: zero, CloseReason: closeIdle}),
+			recognized(id+"d", 40, &userProperties{UserId: id, UserCreateTime: zero}))
+		c := s.conversation(id)
+		equal(t, "times", []any{c.StartTime, c.LastActivity, c.CloseTime}, []any{second(10), second(20), second(30)})
+		equal(t, "message time", s.message(id, 1).Time, second(20))
+		if created := s.user(shop, id).CreateTime; !created.IsZero() {
+			t.Errorf("user was created %v, want nothing known", created)
+		}
+	}
+}
+
+func testCloseSpeaksForAMoment(t *testing.T, s *store) {
+	for _, step := range []struct {
+		what   string
+		fact   collector.Fact
+		at     int
+		reason string
+	}{
+		{"an explicit close is of its event time", closed("e1", 50, &sessionProperties{SessionId: "s", SessionEndTime: stamp(10)}), 50, "explicit"},
+		{"an idle close is of the end it reports", closed("e2", 90, &sessionProperties{SessionId: "s", SessionEndTime: stamp(40), CloseReason: closeIdle}), 50, "explicit"},
+		{"a later moment wins", closed("e3", 80, &sessionProperties{SessionId: "s", SessionEndTime: stamp(60), CloseReason: closeIdle}), 60, "idle"},
+		{"an earlier one does not", closed("e4", 55, &sessionProperties{SessionId: "s", CloseReason: closeShutdown}), 60, "idle"},
+		{"an idle close without end is of its event time", closed("e5", 70, &sessionProperties{SessionId: "s", CloseReason: closeIdle}), 70, "idle"},
+		// The same moment three times: then the event's own order decides.
+		{"of two at a moment the later event wins", closed("e6", 99, &sessionProperties{SessionId: "s", SessionEndTime: stamp(70), CloseReason: closeIdle}), 70, "idle"},
+		{"an explicit one at that moment was earlier", closed("e7", 70, &sessionProperties{SessionId: "s", CloseReason: closeTransfer}), 70, "idle"},
+		{"transfer", closed("e8", 100, &sessionProperties{SessionId: "s", CloseReason: closeTransfer}), 100, "transfer"},
+		{"of two at a time the greater id wins", closed("e9", 100, &sessionProperties{SessionId: "s", CloseReason: closeShutdown}), 100, "shutdown"},
+		{"an unknown reason is explicit", closed("ea", 101, &sessionProperties{SessionId: "s", CloseReason: 77}), 101, "explicit"},
+	} {
+		s.append(step.fact)
+		c := s.conversation("s")
+		equal(t, step.what, []any{c.CloseTime, c.CloseReason}, []any{second(step.at), step.reason})
+	}
+}
+
+func testCloseAloneMakesASession(t *testing.T, s *store) {
+	times := func() []any { c := s.conversation("s"); return []any{c.StartTime, c.LastActivity} }
+	s.append(closed("e2", 20, &sessionProperties{SessionId: "s"}))
+	equal(t, "times of a close alone", times(), []any{second(20), second(20)})
+	s.append(closed("e1", 30, &sessionProperties{SessionId: "s", SessionEndTime: stamp(10)}))
+	equal(t, "times of two closes alone", times(), []any{second(10), second(20)})
+	equal(t, "messages", len(s.messages(shop, "s", 10)), 0)
+	s.append(said("e3", 15, "s", 1, "x"))
+	equal(t, "times once there is activity", times(), []any{second(15), second(15)})
+	equal(t, "totals", s.totals(shop), collector.Totals{Facts: 3, Conversations: 1, Messages: 1})
+}
+
+func testMessageMakesASession(t *testing.T, s *store) {
+	s.append(said("e1", 10, "s", 3, "hello"))
+	equal(t, "conversation", s.conversation("s"), collector.Conversation{ID: "s", StartTime: second(10), LastActivity: second(10), MessageCount: 1})
+	equal(t, "message", s.message("s", 3), collector.Message{Index: 3, Role: "user", Content: "hello", Time: second(10), Versions: 1})
+	s.append(opened("e2", 20, &sessionProperties{SessionId: "s", UserId: "u"}))
+	equal(t, "conversation once opened", s.conversation("s"),
+		collector.Conversation{ID: "s", UserID: "u", StartTime: second(10), LastActivity: second(20), MessageCount: 1})
+}
+
+func testMessageRoles(t *testing.T, s *store) {
+	type messageRole = ingestionv1alpha.EventProperties_MessageProperties_Role
+	type extendedRole = ingestionv1alpha.EventProperties_MessageProperties_ExtendedRole
+	for i, r := range []struct {
+		role     messageRole
+		extended extendedRole
+		want     string
+	}{
+		{roleUser, 0, "user"},
+		{roleAssistant, 0, "assistant"},
+		{roleAssistant, 1, "system"},
+		{roleAssistant, 2, "tool"},
+		{roleAssistant, 3, "human"},
+		{roleAssistant, 99, "assistant"},
+	} {
+		s.append(created(ids(i), i, &messageProperties{SessionId: "s", MessageIndexHint: int32(i + 1),
+			MessageRole: r.role, ExtendedRole: r.extended, MessageContent: "x"}))
+		equal(t, fmt.Sprint(r.role, r.extended), s.message("s", int32(i+1)).Role, r.want)
+	}
+}
+
+func testMessageLastVersionIsCurrent(t *testing.T, s *store) {
+	for _, step := range []struct {
+		what     string
+		fact     collector.Fact
+		content  string
+		role     string
+		at       int
+		versions int
+	}{
+		{"the first", said("e5", 50, "s", 1, "five"), "five", "user", 50, 1},
+		{"an earlier one that came late", said("e4", 40, "s", 1, "four"), "five", "user", 50, 2},
+		{"a later one", said("e6", 60, "s", 1, "six"), "six", "user", 60, 3},
+		{"the same said again", said("e7", 70, "s", 1, "six"), "six", "user", 70, 3},
+		{"one between the two", said("e6a", 65, "s", 1, "between"), "six", "user", 70, 4},
+		{"an old version said again", said("e8", 80, "s", 1, "four"), "four", "user", 80, 4},
+		{"an old version said again earlier", said("e3", 30, "s", 1, "six"), "four", "user", 80, 4},
+		{"another role", created("e9", 80, &messageProperties{SessionId: "s", MessageIndexHint: 1, MessageRole: roleAssistant,
+			MessageContent: "four"}), "four", "assistant", 80, 5},
+		{"its own time does not decide", created("e2", 20, &messageProperties{SessionId: "s", MessageIndexHint: 1, MessageRole: roleAssistant,
+			MessageContent: "late by its own time", MessageCreateTime: stamp(500)}), "four", "assistant", 80, 6},
+	} {
+		s.append(step.fact)
+		m := s.message("s", 1)
+		equal(t, step.what, []any{m.Content, m.Role, m.Time, m.Versions}, []any{step.content, step.role, second(step.at), step.versions})
+	}
+	equal(t, "count of indexes", s.conversation("s").MessageCount, 1)
+	equal(t, "totals", s.totals(shop), collector.Totals{Facts: 9, Conversations: 1, Messages: 1})
+}
+
+func testMessagePropertiesAreOfTheVersion(t *testing.T, s *store) {
+	properties := func() map[string]string { return s.message("s", 1).Properties }
+	s.append(said("e2", 2, "s", 1, "x", "a", "2", "b", "2"))
+	s.append(said("e1", 1, "s", 1, "x", "a", "1", "c", "1"))
+	equal(t, "same content again: merged by key", properties(), map[string]string{"a": "2", "b": "2", "c": "1"})
+	s.append(said("e4", 4, "s", 1, "y", "d", "4"))
+	equal(t, "other content: its own", properties(), map[string]string{"d": "4"})
+	s.append(said("e3", 3, "s", 1, "x", "b", "3"))
+	equal(t, "more on an old version", properties(), map[string]string{"d": "4"})
+	s.append(said("e5", 5, "s", 1, "x"))
+	equal(t, "the old version again", properties(), map[string]string{"a": "2", "b": "3", "c": "1"})
+}
+
+func testMessagesOfUnknownConversation(t *testing.T, s *store) {
+	s.append(judged("e1", 0, &feedbackProperties{SessionId: "s", FeedbackTarget: onSession, Type: "thumbs_up"}))
+	for _, id := range []string{"never heard of", "s", ""} {
+		if _, _, err := s.Messages(context.Background(), shop, id, collector.Page{Size: 10}); !errors.Is(err, collector.ErrNotFound) {
+			t.Errorf("Messages(%q): %v, want ErrNotFound", id, err)
+		}
+	}
+	s.append(opened("e2", 0, &sessionProperties{SessionId: "s"}))
+	equal(t, "messages of an opened session", len(s.messages(shop, "s", 10)), 0)
+}
+
+func testUserFieldsMerge(t *testing.T, s *store) {
+	location := func(country, state, city string) *ingestionv1alpha.EventProperties_UserProperties_Location {
+		return &ingestionv1alpha.EventProperties_UserProperties_Location{CountryCode: country, State: state, City: city}
+	}
+	company := func(id, name, kind string) *ingestionv1alpha.EventProperties_UserProperties_Company {
+		return &ingestionv1alpha.EventProperties_UserProperties_Company{Id: id, Name: name, Type: kind}
+	}
+	s.append(recognized("e2", 2, &userProperties{UserId: "u", UserDisplayName: "two", UserCreateTime: stamp(-20),
+		UserLocation: location("KR", "", "Seoul"), Company: company("", "Two", "")}, "plan", "pro", "a", "2"))
+	s.append(
+		recognized("e1", 1, &userProperties{UserId: "u", UserDisplayName: "one", UserEmail: "one@example.com", UserCreateTime: stamp(-10),
+			UserLocation: location("SE", "Skåne", "Malmö"), Company: company("c1", "One", "bank")}, "plan", "free", "b", "1"),
+		recognized("e3", 3, &userProperties{UserId: "u"}, "a", ""))
+	equal(t, "user", s.user(shop, "u"), collector.User{
+		ID: "u", DisplayName: "two", Email: "one@example.com", CountryCode: "KR", Region: "Skåne", City: "Seoul",
+		CreateTime: second(-10), // the first that was given, not the earliest
+		CompanyID:  "c1", CompanyName: "Two", CompanyType: "bank",
+		Properties: map[string]string{"plan": "pro", "a": "", "b": "1"},
+	})
+	equal(t, "totals", s.totals(shop), collector.Totals{Facts: 3, Users: 1})
+}
+
+func testUserCountryBeatsIP(t *testing.T, s *store) {
+	where := func() []string { u := s.user(shop, "u"); return []string{u.IP, u.CountryCode} }
+	country := &ingestionv1alpha.EventProperties_UserProperties_Location{CountryCode: "KR"}
+	s.append(recognized("e2", 2, &userProperties{UserId: "u", UserIp: "192.0.2.2"}))
+	equal(t, "with an ip", where(), []string{"192.0.2.2", ""})
+	s.append(recognized("e1", 1, &userProperties{UserId: "u", UserIp: "192.0.2.1", UserLocation: country}))
+	equal(t, "with both", where(), []string{"", "KR"})
+	s.append(recognized("e3", 3, &userProperties{UserId: "u", UserIp: "192.0.2.3"}))
+	equal(t, "with another ip", where(), []string{"", "KR"})
+}
+
+func testUserIsMadeByOpening(t *testing.T, s *store) {
+	s.append(opened("e2", 2, &sessionProperties{SessionId: "s", UserId: "u"}), opened("e3", 3, &sessionProperties{SessionId: "s", UserId: "v"}))
+	equal(t, "user", s.user(shop, "u"), collector.User{ID: "u"})
+	s.append(recognized("e1", 1, &userProperties{UserId: "u", UserDisplayName: "Ada"}))
+	s.append(opened("e4", 4, &sessionProperties{SessionId: "s2", UserId: "u"}))
+	equal(t, "user once recognized", s.user(shop, "u"), collector.User{ID: "u", DisplayName: "Ada"})
+	equal(t, "totals", s.totals(shop), collector.Totals{Facts: 4, Users: 2, Conversations: 2})
+	if _, err := s.Store.(users).User(context.Background(), shop, "w"); !errors.Is(err, collector.ErrNotFound) {
+		t.Errorf("User of nobody: %v, want ErrNotFound", err)
+	}
+}
+
+// thumb is a feedback on message 1 of session s.
+func thumb(id string, at int, voter, kind, comment string) collector.Fact {
+	return judged(id, at, &feedbackProperties{SessionId: "s", FeedbackTarget: onMessage, MessageIndexHint: 1, UserId: voter, Type: kind, Comment: comment})
+}
+
+func testVoteLastOfAVoterCounts(t *testing.T, s *store) {
+	s.append(said("e0", 0, "s", 1, "x"))
+	for _, step := range []struct {
+		what    string
+		fact    collector.Fact
+		vote    collector.Vote
+		comment string
+		total   int
+	}{
+		{"a vote", thumb("e2", 2, "", "thumbs_up", "good"), collector.VoteUp, "good", 1},
+		{"an earlier one that came late", thumb("e1", 1, "", "thumbs_down", "bad"), collector.VoteUp, "good", 1},
+		{"a change of mind", thumb("e4", 4, "", "thumbs_down", ""), collector.VoteDown, "", 1},
+		{"taken back before that", thumb("e3", 3, "", "", ""), collector.VoteDown, "", 1},
+		{"taken back", thumb("e5", 5, "", "", "never mind"), collector.VoteNone, "", 0},
+		{"given again", thumb("e6", 6, "", "thumbs_up", "after all"), collector.VoteUp, "after all", 1},
+		{"no thumb at all", thumb("e7", 7, "", "heart", ""), collector.VoteUp, "after all", 1},
+	} {
+		s.append(step.fact)
+		m := s.message("s", 1)
+		equal(t, step.what, []any{m.Vote, m.Comment, s.totals(shop).Votes}, []any{step.vote, step.comment, step.total})
+	}
+	equal(t, "vote on the session", s.conversation("s").Vote, collector.VoteNone)
+}
+
+func testVoteOfSeveralVotersIsTheLatest(t *testing.T, s *store) {
+	s.append(said("e0", 0, "s", 1, "x"))
+	onSession := func(id string, at int, voter, kind string) collector.Fact {
+		return judged(id, at, &feedbackProperties{SessionId: "s", FeedbackTarget: onSession, UserId: voter, Type: kind})
+	}
+	for _, step := range []struct {
+		what             string
+		voter, kind      string
+		at               int
+		message, session collector.Vote
+	}{
+		{"ada", "ada", "thumbs_up", 10, collector.VoteUp, collector.VoteUp},
+		{"bob later", "bob", "thumbs_down", 20, collector.VoteDown, collector.VoteDown},
+		{"someone earlier", "", "thumbs_up", 15, collector.VoteDown, collector.VoteDown},
+		{"bob takes it back", "bob", "", 30, collector.VoteUp, collector.VoteUp},
+		{"ada changes her mind", "ada", "thumbs_down", 40, collector.VoteDown, collector.VoteDown},
+		{"zoe at the same time, with a greater id", "zoe", "thumbs_up", 40, collector.VoteUp, collector.VoteUp},
+		{"abe at the same time, with a lesser id", "abe", "thumbs_down", 40, collector.VoteUp, collector.VoteUp},
+	} {
+		s.append(thumb("m"+step.what, step.at, step.voter, step.kind, ""), onSession("s"+step.what, step.at, step.voter, step.kind))
+		equal(t, step.what, []any{s.message("s", 1).Vote, s.conversation("s").Vote}, []any{step.message, step.session})
+	}
+	equal(t, "votes", s.totals(shop).Votes, 8)
+	equal(t, "rows of a message with several voters", len(s.messages(shop, "s", 10)), 1)
+}
+
+func testVoteWaitsForItsMessage(t *testing.T, s *store) {
+	s.append(thumb("e2", 20, "u", "thumbs_down", "too slow"))
+	s.append(said("e1", 10, "s", 2, "another message"))
+	equal(t, "another message's vote", s.message("s", 2).Vote, collector.VoteNone)
+	s.append(said("e3", 30, "s", 1, "the message"))
+	m := s.message("s", 1)
+	equal(t, "vote", []any{m.Vote, m.Comment}, []any{collector.VoteDown, "too slow"})
+}
+
+func testVoteIsNoActivity(t *testing.T, s *store) {
+	s.append(thumb("e1", 1, "u", "thumbs_up", ""),
+		judged("e2", 2, &feedbackProperties{SessionId: "s", FeedbackTarget: onSession, Type: "thumbs_up"}))
+	equal(t, "conversations", len(s.conversations(shop, 10)), 0)
+	equal(t, "totals", s.totals(shop), collector.Totals{Facts: 2, Votes: 2})
+	s.append(said("e3", 10, "s", 1, "x"))
+	s.append(thumb("e4", 99, "u", "thumbs_up", ""))
+	equal(t, "conversation", s.conversation("s"), collector.Conversation{
+		ID: "s", StartTime: second(10), LastActivity: second(10), MessageCount: 1, Vote: collector.VoteUp})
+}
+
+func testConversationsPage(t *testing.T, s *store) {
+	var want []string
+	for i := range 10 {
+		// Pairs start at the same time, some of them before 1970.
+		id, at := fmt.Sprintf("s%02d", i), (i/2)*600_000_000-epochSeconds
+		s.append(opened(ids(i), at, &sessionProperties{SessionId: id}))
+		want = append(want, id)
+	}
+	slices.Reverse(want)
+	for size := 1; size <= 11; size++ {
+		var got []string
+		for _, c := range s.conversations(shop, size) {
+			got = append(got, c.ID)
+		}
+		equal(t, fmt.Sprint("pages of ", size), got, want)
+	}
+	if got, next, err := s.Conversations(context.Background(), shop, collector.Page{}); err != nil || len(got) != 10 || next != "" {
+		t.Errorf("page of no size: %d conversations, token %q, %v; want all 10", len(got), next, err)
+	}
+	equal(t, "an empty project", len(s.conversations("other", 3)), 0)
+}
+
+// epochSeconds takes a test back to around 1970.
+var epochSeconds = int(epoch.Unix()) + 600_000_000
+
+func testMessagesPage(t *testing.T, s *store) {
+	want := []int32{1, 2, 3, 7, 1 << 20, 1<<31 - 1} // gaps are allowed
+	for i, index := range want {
+		s.append(said(ids(i), 100-i, "s", index, "x"), said(ids(i)+"edit", 200, "s", index, "y"))
+	}
+	for size := 1; size <= 7; size++ {
+		var got []int32
+		for _, m := range s.messages(shop, "s", size) {
+			got = append(got, m.Index)
+		}
+		equal(t, fmt.Sprint("pages of ", size), got, want)
+	}
+	if got, next, err := s.Messages(context.Background(), shop, "s", collector.Page{}); err != nil || len(got) != 6 || next != "" {
+		t.Errorf("page of no size: %d messages, token %q, %v; want all 6", len(got), next, err)
+	}
+}
+
+func testPageTokensAreChecked(t *testing.T, s *store) {
+	ctx := context.Background()
+	s.append(said("e1", 0, "s", 1, "x"), said("e2", 0, "s", 2, "x"), said("e3", 0, "s2", 1, "x"))
+	_, conversationsToken, err := s.Conversations(ctx, shop, collector.Page{Size: 1})
+	if err != nil || conversationsToken == "" {
+		t.Fatalf("no second page: token %q, %v", conversationsToken, err)
+	}
+	_, messagesToken, err := s.Messages(ctx, shop, "s", collector.Page{Size: 1})
+	if err != nil || messagesToken == "" {
+		t.Fatalf("no second page: token %q, %v", messagesToken, err)
+	}
+	for _, token := range []string{"x", "%%%", "AAAA", "' OR 1=1", conversationsToken + "=", messagesToken} {
+		if _, _, err := s.Conversations(ctx, shop, collector.Page{Size: 1, Token: token}); !errors.Is(err, collector.ErrPageToken) {
+			t.Errorf("Conversations with token %q: %v, want ErrPageToken", token, err)
+		}
+	}
+	for _, token := range []string{"x", "%%%", "AAAA", "' OR 1=1", messagesToken + "=", conversationsToken} {
+		if _, _, err := s.Messages(ctx, shop, "s", collector.Page{Size: 1, Token: token}); !errors.Is(err, collector.ErrPageToken) {
+			t.Errorf("Messages with token %q: %v, want ErrPageToken", token, err)
+		}
+	}
+}
