@@ -1,9 +1,7 @@
 package align
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -24,7 +21,7 @@ type Client struct {
 	cfg   Config // defaults applied; read-only after New
 	rules *rules
 	seed  maphash.Seed
-	ids   idSource
+	ids   *idSource
 
 	buf       *buffer // nil in a zero client
 	gate      *gate
@@ -58,6 +55,7 @@ func New(cfg Config) (*Client, error) {
 		cfg:      cfg,
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
+		ids:      newIDSource(),
 		idle:     newIdleTracker(),
 		idleWake: make(chan struct{}, 1),
 		closed:   make(chan struct{}),
@@ -111,7 +109,7 @@ func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
 	if c.cfg.BeforeSend != nil {
 		if reason := c.beforeSend(p); reason != "" {
 			c.buf.vanish(reason)
-			id := c.ids.next()
+			id := c.ids.next(now)
 			c.tell([]Drop{{EventID: hex.EncodeToString(id[:]), EventType: p.kind(), SessionID: sessionOf(p), Reason: reason}})
 			return nil
 		}
@@ -127,7 +125,7 @@ func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
 // enqueue encodes an event and hands it to the buffer. It keeps nothing of p.
 func (c *Client) enqueue(ctx context.Context, p payload, now time.Time) error {
 	scratch := scratchPool.Get().(*[]byte)
-	entry := appendEvent((*scratch)[:0], c.cfg.ProjectID, c.ids.next(), now, p)
+	entry := appendEvent((*scratch)[:0], c.cfg.ProjectID, c.ids.next(now), now, p)
 	dropped, err := c.buf.push(ctx, c.laneOf(p), entry, now, receiptFrom(ctx))
 	if cap(entry) <= maxScratch {
 		*scratch = entry
@@ -262,6 +260,9 @@ func (c *Client) watchIdle() error {
 	}
 }
 
+// idleRetry is how long the watch leaves a buffer without room alone.
+const idleRetry = 100 * time.Millisecond
+
 // closeIdle closes every session that is due and returns how long until the next one is; false if none is open.
 func (c *Client) closeIdle() (wait time.Duration, any bool) {
 	slice := make([]quiet, 0, 256) // a few at a time, so that no recording call waits for the tracker
@@ -277,7 +278,7 @@ func (c *Client) closeIdle() (wait time.Duration, any bool) {
 					c.idle.restore(q)
 				}
 				c.idleMu.Unlock()
-				return c.cfg.FlushInterval, true // the buffer is full: later
+				return idleRetry, true
 			}
 			c.idled.Add(1)
 		}
@@ -287,33 +288,16 @@ func (c *Client) closeIdle() (wait time.Duration, any bool) {
 	}
 }
 
-// closeQuiet records the end of a session on the client's own account. It never waits for room; false means there is none.
+// closeQuiet records the end of a session on the client's own account. False means that there is no room: what the app
+// records goes first, so a million sessions that go quiet at once take no more than half the buffer.
 func (c *Client) closeQuiet(q quiet, reason CloseReason) bool {
+	if c.buf.halfFull() {
+		return false
+	}
 	ended, cancel := context.WithCancel(context.Background())
-	cancel()
+	cancel() // never wait
 	err := c.accept(ended, &SessionEnd{SessionID: q.id, Reason: reason, EndTime: q.activity}, time.Now())
 	return !errors.Is(err, ErrBufferFull)
-}
-
-// idSource makes event ids: UUIDv7, unpredictable and in order of time, so that stores insert them in order.
-type idSource struct {
-	mu   sync.Mutex // guards all below
-	pool [64 * 16]byte
-	rest bytes.Reader
-}
-
-func (s *idSource) next() uuid.UUID {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.rest.Len() == 0 {
-		rand.Read(s.pool[:])
-		s.rest.Reset(s.pool[:])
-	}
-	id, err := uuid.NewV7FromReader(&s.rest)
-	if err != nil {
-		panic(err) // the pool holds whole ids
-	}
-	return id
 }
 
 // Flush sends everything accepted before the call, without waiting for batches to fill, and returns nil when the
@@ -367,11 +351,11 @@ func (c *Client) Close(ctx context.Context) error {
 	defer close(c.closed)
 	before := c.Stats()
 	c.idleStop()
+	c.gate.hurry()
 	if c.cfg.CloseSessionsOnShutdown {
-		c.closeOpenSessions()
+		c.closeOpenSessions(ctx)
 	}
 	c.buf.close()
-	c.gate.hurry()
 	stop := context.AfterFunc(ctx, c.cancel)
 	c.group.Wait()
 	stop()
@@ -389,16 +373,29 @@ func (c *Client) Close(ctx context.Context) error {
 	return nil
 }
 
-func (c *Client) closeOpenSessions() {
+// closeOpenSessions closes every session that is still open, as room in the buffer allows, until ctx ends.
+func (c *Client) closeOpenSessions(ctx context.Context) {
+	retry := time.NewTicker(idleRetry)
+	defer retry.Stop()
 	for slice := make([]quiet, 0, 256); ; {
 		c.idleMu.Lock()
 		open := c.idle.expired(slice, time.Now())
+		left := c.idle.open
 		c.idleMu.Unlock()
-		for _, q := range open {
-			c.closeQuiet(q, CloseShutdown)
-		}
 		if len(open) == 0 {
 			return
+		}
+		for i := 0; i < len(open); {
+			if c.closeQuiet(open[i], CloseShutdown) {
+				i++
+				continue
+			}
+			select {
+			case <-retry.C:
+			case <-ctx.Done():
+				c.cfg.Logger.Warn("align: sessions left open at shutdown: no room to say so", "sessions", len(open)-i+left)
+				return
+			}
 		}
 	}
 }
@@ -465,7 +462,7 @@ func (c *Client) Stats() Stats {
 	s.Truncated = c.truncated.Load()
 	s.IdleCloses = c.idled.Load()
 	c.idleMu.Lock()
-	s.OpenSessions = uint64(c.idle.open())
+	s.OpenSessions = uint64(c.idle.open)
 	c.idleMu.Unlock()
 	return s
 }

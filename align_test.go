@@ -1,7 +1,9 @@
 package align
 
 import (
+	"bytes"
 	"cmp"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -66,8 +68,18 @@ func (rec *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	if int64(len(body)) != req.ContentLength {
 		return nil, fmt.Errorf("body has %d bytes, Content-Length says %d", len(body), req.ContentLength)
 	}
+	plain := body
+	if req.Header.Get("Content-Encoding") == "gzip" {
+		unzip, err := gzip.NewReader(bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		if plain, err = io.ReadAll(unzip); err != nil {
+			return nil, err
+		}
+	}
 	var msg ingestionv1alpha.CollectEventsRequest
-	if err := proto.Unmarshal(body, &msg); err != nil {
+	if err := proto.Unmarshal(plain, &msg); err != nil {
 		return nil, err
 	}
 	r := request{at: time.Now(), id: msg.RequestId, body: body, events: msg.Events, header: req.Header}

@@ -95,18 +95,85 @@ func BenchmarkValidate(b *testing.B) {
 	}
 }
 
+// BenchmarkIdle follows a million sessions: touch is one message of any of them, expire is what it costs to find one that
+// has gone quiet.
 func BenchmarkIdle(b *testing.B) {
-	const sessions = 100_000
+	const sessions = 1_000_000
 	now := time.Unix(1_000_000, 0)
 	ids := make([]string, sessions)
 	for i := range ids {
-		ids[i] = fmt.Sprint("session-", i)
+		ids[i] = fmt.Sprintf("0199a3c4d5e67f8091a2b3c4%08x", i)
 	}
-	b.Run("touch", func(b *testing.B) {
+	fill := func() *idleTracker {
 		t := newIdleTracker()
+		for _, id := range ids {
+			t.touch(id, now, time.Time{})
+		}
+		return t
+	}
+	b.Run("touch/1M", func(b *testing.B) {
+		t := fill()
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			t.touch(ids[i*7919%sessions], now, time.Time{})
 		}
 	})
+	b.Run("touch/hot", func(b *testing.B) { // of a thousand that speak
+		t := fill()
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			t.touch(ids[i%1000], now, time.Time{})
+		}
+	})
+	b.Run("expire/1M", func(b *testing.B) {
+		t := fill()
+		slice := make([]quiet, 0, 256)
+		b.ReportAllocs()
+		for n := 256; b.Loop(); n++ {
+			if n == 256 {
+				n = 0
+				if len(t.expired(slice, now)) < 256 {
+					b.StopTimer()
+					t = fill()
+					b.StartTimer()
+				}
+			}
+		}
+	})
+}
+
+// BenchmarkRecordDuringExpiry reports the slowest recording call while a million sessions go quiet at once.
+func BenchmarkRecordDuringExpiry(b *testing.B) {
+	const sessions = 1_000_000
+	for b.Loop() {
+		c, err := New(Config{ProjectID: "p1", APIKey: "k", Logger: discard, IdleTimeout: time.Hour, HTTPClient: &http.Client{Transport: swallow{}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		longAgo := time.Now().Add(-2 * time.Hour)
+		c.idleMu.Lock()
+		for i := range sessions {
+			c.idle.touch(fmt.Sprint("session-", i), longAgo, time.Time{})
+		}
+		c.idleMu.Unlock()
+		m := benchMessage(200)
+		m.SessionID = "speaking"
+		c.idleWake <- struct{}{}
+		var slowest time.Duration
+		calls := 0
+		for c.Stats().IdleCloses < sessions {
+			start := time.Now()
+			if err := c.CreateMessage(bg, m); err != nil {
+				b.Fatal(err)
+			}
+			slowest = max(slowest, time.Since(start))
+			calls++
+			time.Sleep(50 * time.Microsecond)
+		}
+		b.ReportMetric(float64(slowest.Microseconds()), "slowest-µs")
+		b.ReportMetric(float64(calls), "calls")
+		if err := c.Close(bg); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -63,8 +63,9 @@ type lane struct {
 
 const segmentSize = 64 << 10
 
-// maxFreeSegments bounds what an idle buffer keeps for the next burst.
-const maxFreeSegments = 64
+// maxFreeSegments bounds what an empty buffer keeps for the next burst: 1 MiB. One that is in use keeps all it once
+// needed, within its budget, so that a steady load makes no garbage.
+const maxFreeSegments = 16
 
 type segment struct {
 	data []byte // capacity never changes: bytes written stay where they are
@@ -158,6 +159,13 @@ func (b *buffer) push(ctx context.Context, i int, entry []byte, now time.Time, r
 	return dropped, nil
 }
 
+// halfFull reports whether half of either budget is used up.
+func (b *buffer) halfFull() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tally.events > b.maxEvents/2 || b.tally.bytes > b.maxBytes/2
+}
+
 func (b *buffer) fits(size int) bool {
 	return b.tally.events < b.maxEvents && b.tally.bytes+size <= b.maxBytes
 }
@@ -237,7 +245,7 @@ func (b *buffer) unref(seg *segment) {
 		return
 	}
 	seg.data = seg.data[:0]
-	if cap(seg.data) == segmentSize && len(b.free) < maxFreeSegments {
+	if cap(seg.data) == segmentSize {
 		b.free = append(b.free, seg)
 	}
 }
@@ -376,6 +384,10 @@ func (b *buffer) settled(l *lane, events, bytes int) {
 	b.tally.bytes -= bytes
 	if l.events == 0 && l.flying == nil && l.tail != nil && l.tail.refs == 1 {
 		l.tail.data = l.tail.data[:0] // nobody else looks at it: begin again at its start
+	}
+	if b.tally.events == 0 && len(b.free) > maxFreeSegments {
+		clear(b.free[maxFreeSegments:])
+		b.free = b.free[:maxFreeSegments]
 	}
 	b.announceSpace()
 	low := l.low()

@@ -56,6 +56,8 @@ type Config struct {
 	// Senders is how many requests may be under way at once. Each sender serves its share of the sessions, so the events
 	// of one session always leave in order. Default 1, at most 64.
 	Senders int
+	// Compression says whether requests are compressed. Default CompressionAuto.
+	Compression Compression
 	// AttemptTimeout bounds one request. Default 10 s.
 	AttemptTimeout time.Duration
 	// CloseTimeout bounds [Client.Flush] and [Client.Close] when their context has no deadline. Default 5 s.
@@ -89,6 +91,26 @@ type Config struct {
 	// HTTPClient makes the requests. Its redirect policy is not used: redirects are not followed. Default a client of
 	// the SDK's own, with http.DefaultTransport's settings.
 	HTTPClient *http.Client
+}
+
+// Compression says whether requests are compressed. It costs the app's processor to spare the network.
+type Compression int
+
+const (
+	// CompressionAuto compresses with gzip, but for hosts on this machine.
+	CompressionAuto Compression = iota
+	// CompressionNone never compresses.
+	CompressionNone
+	// CompressionGzip always compresses with gzip, at its fastest level.
+	CompressionGzip
+)
+
+func (c *Config) compress() bool {
+	if c.Compression == CompressionAuto {
+		u, err := url.Parse(c.Host)
+		return err == nil && !isLoopback(u.Hostname())
+	}
+	return c.Compression == CompressionGzip
 }
 
 // withDefaults returns the config with every zero field filled in.
@@ -150,6 +172,7 @@ func (c *Config) validate() error {
 		{"MaxContentBytes", c.MaxContentBytes, 256, math.MaxInt},
 		{"Limits.Properties", c.Limits.Properties, 1, math.MaxInt},
 		{"Limits.PropertyValue", c.Limits.PropertyValue, 1, math.MaxInt},
+		{"Compression", int(c.Compression), int(CompressionAuto), int(CompressionGzip)},
 		{"Overflow", int(c.Overflow), int(OverflowReject), int(OverflowDropOldest)},
 	} {
 		if n.value < n.min {

@@ -1057,3 +1057,80 @@ func TestRefusedBatchIsSplitAtOnce(t *testing.T) {
 		c.Close(bg)
 	})
 }
+
+func TestCompressedBatchIsTheSameBytesOnEveryAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(n int, _ request) answer {
+			if n%3 < 2 {
+				return answer{status: 503}
+			}
+			return answer{}
+		}}
+		c := newClient(t, rec, func(cfg *Config) { cfg.Compression = CompressionGzip; cfg.Senders = 2 })
+		for i := range 2000 {
+			say(t, c, fmt.Sprint("s", i%4), i/4+1)
+		}
+		if err := c.Close(within(t, time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		for s := range 4 {
+			checkDelivered(t, rec, fmt.Sprint("s", s), 500)
+		}
+		bodies := make(map[string][]byte)
+		for _, r := range rec.all() {
+			if first, again := bodies[r.id]; again && !bytes.Equal(first, r.body) {
+				t.Errorf("batch %s was compressed anew", r.id)
+			}
+			bodies[r.id] = r.body
+			if r.header.Get("Content-Encoding") != "gzip" || len(r.body) > 40*len(r.events) { // of about 100 bytes each
+				t.Errorf("%d bytes for %d events, encoding %q", len(r.body), len(r.events), r.header.Get("Content-Encoding"))
+			}
+		}
+	})
+}
+
+func TestCompressionIsForOtherMachinesAndLargeBodies(t *testing.T) {
+	for _, test := range []struct {
+		host        string
+		compression Compression
+		events      int
+		want        string
+	}{
+		{"http://127.0.0.1:7311", CompressionAuto, 100, ""},
+		{"https://collector.example.com", CompressionAuto, 100, "gzip"},
+		{"https://collector.example.com", CompressionAuto, 1, ""}, // fits into a packet anyway
+		{"https://collector.example.com", CompressionNone, 100, ""},
+		{"http://localhost", CompressionGzip, 100, "gzip"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{}
+			c := newClient(t, rec, func(cfg *Config) { cfg.Host, cfg.Compression = test.host, test.compression })
+			for i := range test.events {
+				say(t, c, "s1", i+1)
+			}
+			c.Close(bg)
+			if got := rec.all()[0].header.Get("Content-Encoding"); got != test.want {
+				t.Errorf("%+v: encoding %q", test, got)
+			}
+			checkDelivered(t, rec, "s1", test.events)
+		})
+	}
+}
+
+func TestCreateMessageAllocatesOnce(t *testing.T) {
+	c := newClient(t, &recorder{answer: func(int, request) answer { return answer{hangs: true} }}, func(cfg *Config) {
+		cfg.BatchEvents = 100_000
+		cfg.BatchBytes = 64 << 20
+		cfg.CloseTimeout = time.Nanosecond
+	})
+	m := Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: strings.Repeat("x", 200), Properties: Properties{"a": "b", "c": "d", "e": "f"}}
+	n := testing.AllocsPerRun(1000, func() {
+		if err := c.CreateMessage(bg, m); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 1 { // the message itself, which validation looks at through an interface
+		t.Errorf("%v allocations", n)
+	}
+	c.Close(bg)
+}

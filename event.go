@@ -186,7 +186,7 @@ type mark struct{ start, reserved int }
 
 // beginMessage opens a nested message. hint guesses its size; a good guess spares endMessage moving it.
 func beginMessage(b []byte, field protowire.Number, hint int) ([]byte, mark) {
-	b = protowire.AppendTag(b, field, protowire.BytesType)
+	b = appendTag(b, field, protowire.BytesType)
 	reserved := protowire.SizeVarint(uint64(hint))
 	b = append(b, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"[:reserved]...)
 	return b, mark{len(b), reserved}
@@ -209,13 +209,27 @@ func endMessage(b []byte, m mark) []byte {
 	return b
 }
 
+// appendTag and appendVarint are protowire's, small enough for the compiler to put where they are used: most tags and
+// lengths are one byte.
+func appendTag(b []byte, field protowire.Number, typ protowire.Type) []byte {
+	return appendVarint(b, protowire.EncodeTag(field, typ))
+}
+
+func appendVarint(b []byte, v uint64) []byte {
+	if v < 0x80 {
+		return append(b, byte(v))
+	}
+	return protowire.AppendVarint(b, v)
+}
+
 // appendString writes nothing for an empty string, as proto3 does.
 func appendString(b []byte, field protowire.Number, s string) []byte {
 	if s == "" {
 		return b
 	}
-	b = protowire.AppendTag(b, field, protowire.BytesType)
-	return protowire.AppendString(b, s)
+	b = appendTag(b, field, protowire.BytesType)
+	b = appendVarint(b, uint64(len(s)))
+	return append(b, s...)
 }
 
 // appendUint writes nothing for zero, as proto3 does.
@@ -227,8 +241,8 @@ func appendUint(b []byte, field protowire.Number, v uint64) []byte {
 }
 
 func appendOptionalUint(b []byte, field protowire.Number, v uint64) []byte {
-	b = protowire.AppendTag(b, field, protowire.VarintType)
-	return protowire.AppendVarint(b, v)
+	b = appendTag(b, field, protowire.VarintType)
+	return appendVarint(b, v)
 }
 
 // appendTimestamp writes a google.protobuf.Timestamp, or nothing for the zero time.
@@ -244,8 +258,8 @@ func appendTimestamp(b []byte, field protowire.Number, t time.Time) []byte {
 
 // appendID writes an id as 32 hex digits.
 func appendID(b []byte, field protowire.Number, id uuid.UUID) []byte {
-	b = protowire.AppendTag(b, field, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(hex.EncodedLen(len(id))))
+	b = appendTag(b, field, protowire.BytesType)
+	b = appendVarint(b, uint64(hex.EncodedLen(len(id))))
 	return hex.AppendEncode(b, id[:])
 }
 

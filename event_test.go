@@ -227,11 +227,21 @@ func FuzzEncode(f *testing.F) {
 }
 
 func TestIDsAreUnpredictableAndInOrderOfTime(t *testing.T) {
-	var ids idSource
+	ids := newIDSource()
 	last := ""
 	tails := make(map[string]bool)
-	for range 10_000 {
-		id := ids.next()
+	now := time.Now()
+	for i := range 10_000 {
+		switch { // several in one instant, in time, and a clock that steps back
+		case i%3 == 1:
+			now = now.Add(time.Duration(i) * 10 * time.Microsecond)
+		case i == 5000:
+			now = now.Add(-time.Hour)
+		}
+		id := ids.next(now)
+		if sec, nsec := id.Time().UnixTime(); i < 5000 && now.Sub(time.Unix(sec, nsec)).Abs() > 2*time.Millisecond {
+			t.Fatalf("id of %v says %v", now, time.Unix(sec, nsec))
+		}
 		if id.Version() != 7 || id.Variant() != uuid.RFC4122 {
 			t.Fatalf("%v is not a UUIDv7", id)
 		}

@@ -59,3 +59,29 @@ func FuzzErrorText(f *testing.F) {
 		}
 	})
 }
+
+// FuzzMessageKeeps: the quick answer and the tags never disagree, or an event that breaks a limit gets through, or one
+// that keeps them is refused without a reason.
+func FuzzMessageKeeps(f *testing.F) {
+	f.Add("s1", 1, "user", "hello", "key", "value", int64(0), int64(0), uint8(3))
+	f.Add(strings.Repeat("é", 64), 1<<31-1, "assistant", " ", "1a", strings.Repeat("é", 257), int64(1), int64(0), uint8(11))
+	f.Add(strings.Repeat("é", 65), 0, "User", "\x00", "a\n", "\xff", int64(-62135596801), int64(0), uint8(10))
+	f.Add("\u00a0", -1, "", "\u2028", "", "", int64(253402300800), int64(1), uint8(1))
+	r := newRules(Config{}.withDefaults().Limits)
+	f.Fuzz(func(t *testing.T, session string, index int, role, content, key, value string, seconds, nanos int64, properties uint8) {
+		m := Message{SessionID: session, Index: index, Role: Role(role), Content: content}
+		if seconds != 0 || nanos != 0 {
+			m.CreateTime = time.Unix(seconds, nanos)
+		}
+		for i := range min(int(properties), 20) {
+			if m.Properties == nil {
+				m.Properties = Properties{}
+			}
+			m.Properties[key+strings.Repeat("x", i)] = value
+		}
+		tags := r.validate.Struct(&m)
+		if quick := m.keeps(r); quick != (tags == nil) {
+			t.Errorf("quick answer %v, tags say %v", quick, tags)
+		}
+	})
+}

@@ -1,26 +1,45 @@
 package align
 
-import "time"
+import (
+	"hash/maphash"
+	"strings"
+	"time"
+)
 
 // idleTracker knows when each open session was last active, and which have gone quiet. It is a list in order of last
 // activity with an index by session id: touching and expiring cost the same however many sessions are open, and one
 // timer, set to the head's turn, serves them all. It has no clock, no lock and no goroutine.
+//
+// It is made for millions of sessions: slots lie in chunks that never move and link to each other by number, and ids are
+// copied into them, so there is nothing for the garbage collector to scan, no moment at which everything is copied, and
+// no string of the caller's kept alive.
 type idleTracker struct {
-	slots []idleSlot
-	byID  map[string]uint32
-	free  uint32 // head of the chain of empty slots, linked by next
+	seed   maphash.Seed
+	byID   map[uint64]uint32 // first slot of each hash of an id; further ones of the same hash are linked
+	chunks [][]idleSlot
+	used   uint32            // slots in chunks that were ever used, the sentinel included
+	free   uint32            // head of the chain of empty slots, linked by next
+	open   int               // sessions followed
+	long   map[uint32]string // ids that do not fit into their slot
 }
 
 // idleSlot is one session. Slot 0 is the list's sentinel: its next is the quietest session, its prev the liveliest.
 type idleSlot struct {
-	id         string
 	seen       int64 // when its activity was recorded, Unix nanoseconds: the order of the list
 	activity   int64 // when its latest activity happened by its own account, Unix nanoseconds
 	prev, next uint32
+	same       uint32 // next slot whose id has the same hash, 0 for none
+	size       uint8  // bytes of id in use; more than there are: the id is in long
+	id         [43]byte
 }
 
+const (
+	slotsPerChunk = 1 << 10
+	longID        = 0xff
+)
+
 func newIdleTracker() *idleTracker {
-	return &idleTracker{slots: make([]idleSlot, 1), byID: make(map[string]uint32)}
+	return &idleTracker{seed: maphash.MakeSeed(), byID: make(map[uint64]uint32), long: make(map[uint32]string)}
 }
 
 // quiet is a session that has gone quiet, with the time of its last activity.
@@ -35,88 +54,156 @@ func (t *idleTracker) touch(id string, now, activity time.Time) (first bool) {
 	if activity.IsZero() || activity.Year() < 1700 || activity.Year() > 2200 { // int64 nanoseconds end there
 		activity = now
 	}
-	i, ok := t.byID[id]
-	if ok {
+	hash := maphash.String(t.seed, id)
+	i := t.find(hash, id)
+	if i != 0 {
 		t.unlink(i)
 	} else {
-		first = len(t.byID) == 0
-		i = t.allocate()
-		t.slots[i] = idleSlot{id: id, activity: activity.UnixNano()}
-		t.byID[id] = i
+		first = t.open == 0
+		i = t.add(hash, id, activity)
 	}
-	s := &t.slots[i]
+	s := t.at(i)
 	s.activity = max(s.activity, activity.UnixNano())
 	// Callers read the clock before they come here, so two may arrive out of order: the list must not.
-	s.seen = max(now.UnixNano(), t.slots[t.slots[0].prev].seen)
+	s.seen = now.UnixNano()
+	if last := t.head().prev; last != 0 {
+		s.seen = max(s.seen, t.at(last).seen)
+	}
 	t.linkBefore(i, 0)
 	return first
 }
 
 // forget stops following a session.
 func (t *idleTracker) forget(id string) {
-	if i, ok := t.byID[id]; ok {
+	hash := maphash.String(t.seed, id)
+	if i := t.find(hash, id); i != 0 {
 		t.unlink(i)
-		t.release(i)
+		t.removeFrom(hash, i)
 	}
 }
 
 // expired appends to dst sessions without activity since deadline, at most as many as dst has room for, and forgets them.
 func (t *idleTracker) expired(dst []quiet, deadline time.Time) []quiet {
-	for len(dst) < cap(dst) {
-		i := t.slots[0].next
-		if i == 0 || t.slots[i].seen > deadline.UnixNano() {
+	for len(dst) < cap(dst) && t.open > 0 {
+		i := t.head().next
+		s := t.at(i)
+		if s.seen > deadline.UnixNano() {
 			break
 		}
-		dst = append(dst, quiet{t.slots[i].id, time.Unix(0, t.slots[i].activity)})
+		q := quiet{t.idOf(i), time.Unix(0, s.activity)}
+		dst = append(dst, q)
 		t.unlink(i)
-		t.release(i)
+		t.removeFrom(maphash.String(t.seed, q.id), i)
 	}
 	return dst
 }
 
 // restore takes back a session that expired but could not be closed yet. It stays due, unless it was touched meanwhile.
 func (t *idleTracker) restore(q quiet) {
-	if _, ok := t.byID[q.id]; ok {
+	hash := maphash.String(t.seed, q.id)
+	if t.find(hash, q.id) != 0 {
 		return
 	}
-	i := t.allocate()
-	t.slots[i] = idleSlot{id: q.id, activity: q.activity.UnixNano()}
-	t.byID[q.id] = i
-	t.linkBefore(i, t.slots[0].next)
+	i := t.add(hash, q.id, q.activity)
+	t.linkBefore(i, t.head().next)
 }
 
 // next returns when the quietest session was last seen; false when none is open.
 func (t *idleTracker) next() (time.Time, bool) {
-	i := t.slots[0].next
-	return time.Unix(0, t.slots[i].seen), i != 0
+	if t.open == 0 {
+		return time.Time{}, false
+	}
+	return time.Unix(0, t.at(t.head().next).seen), true
 }
 
-// open returns how many sessions are followed.
-func (t *idleTracker) open() int { return len(t.byID) }
+func (t *idleTracker) at(i uint32) *idleSlot { return &t.chunks[i/slotsPerChunk][i%slotsPerChunk] }
+func (t *idleTracker) head() *idleSlot       { return t.at(0) }
+
+// find returns the slot of a session, 0 if it is not followed.
+func (t *idleTracker) find(hash uint64, id string) uint32 {
+	i := t.byID[hash]
+	for i != 0 && !t.holds(i, id) {
+		i = t.at(i).same
+	}
+	return i
+}
+
+func (t *idleTracker) holds(i uint32, id string) bool {
+	s := t.at(i)
+	if s.size == longID {
+		return t.long[i] == id
+	}
+	return string(s.id[:s.size]) == id
+}
+
+func (t *idleTracker) idOf(i uint32) string {
+	s := t.at(i)
+	if s.size == longID {
+		return t.long[i]
+	}
+	return string(s.id[:s.size])
+}
+
+// add takes a slot for a session that is not followed yet. The caller links it.
+func (t *idleTracker) add(hash uint64, id string, activity time.Time) uint32 {
+	i := t.allocate()
+	s := t.at(i)
+	*s = idleSlot{activity: activity.UnixNano(), same: t.byID[hash]}
+	if len(id) <= len(s.id) {
+		s.size = uint8(copy(s.id[:], id))
+	} else {
+		s.size = longID
+		t.long[i] = strings.Clone(id)
+	}
+	t.byID[hash] = i
+	t.open++
+	return i
+}
+
+// removeFrom gives the slot of a session whose id has that hash back. The caller has unlinked it.
+func (t *idleTracker) removeFrom(hash uint64, i uint32) {
+	same := t.at(i).same
+	if first := t.byID[hash]; first != i {
+		for t.at(first).same != i {
+			first = t.at(first).same
+		}
+		t.at(first).same = same
+	} else if same != 0 {
+		t.byID[hash] = same
+	} else {
+		delete(t.byID, hash)
+	}
+	if t.at(i).size == longID {
+		delete(t.long, i)
+	}
+	*t.at(i) = idleSlot{next: t.free}
+	t.free = i
+	t.open--
+}
 
 func (t *idleTracker) allocate() uint32 {
 	if i := t.free; i != 0 {
-		t.free = t.slots[i].next
+		t.free = t.at(i).next
 		return i
 	}
-	t.slots = append(t.slots, idleSlot{})
-	return uint32(len(t.slots) - 1)
-}
-
-func (t *idleTracker) release(i uint32) {
-	delete(t.byID, t.slots[i].id)
-	t.slots[i] = idleSlot{next: t.free}
-	t.free = i
+	if t.used%slotsPerChunk == 0 {
+		t.chunks = append(t.chunks, make([]idleSlot, slotsPerChunk))
+		if t.used == 0 {
+			t.used++ // the sentinel
+		}
+	}
+	t.used++
+	return t.used - 1
 }
 
 func (t *idleTracker) unlink(i uint32) {
-	s := &t.slots[i]
-	t.slots[s.prev].next = s.next
-	t.slots[s.next].prev = s.prev
+	s := t.at(i)
+	t.at(s.prev).next = s.next
+	t.at(s.next).prev = s.prev
 }
 
 func (t *idleTracker) linkBefore(i, next uint32) {
-	prev := t.slots[next].prev
-	t.slots[i].prev, t.slots[i].next = prev, next
-	t.slots[prev].next, t.slots[next].prev = i, i
+	prev := t.at(next).prev
+	t.at(i).prev, t.at(i).next = prev, next
+	t.at(prev).next, t.at(next).prev = i, i
 }

@@ -3,7 +3,10 @@ package align
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -180,7 +183,7 @@ func TestIdleCloseWaitsForRoomInAFullBuffer(t *testing.T) {
 				}
 				return answer{}
 			}}
-			c := newClient(t, rec, func(cfg *Config) { cfg.BufferEvents = 2; cfg.Overflow = overflow })
+			c := newClient(t, rec, func(cfg *Config) { cfg.BufferEvents = 3; cfg.Overflow = overflow })
 			ctx := context.Background()
 			c.OpenSession(ctx, Session{ID: "s1", UserID: "u1"})
 			c.OpenSession(ctx, Session{ID: "s2", UserID: "u1"})
@@ -250,6 +253,99 @@ func TestManySessionsEachCloseOnce(t *testing.T) {
 	})
 }
 
+func TestMillionSessionsAreSmallAndNothingToScan(t *testing.T) {
+	const sessions = 1_000_000
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	tracker := newIdleTracker()
+	var id [36]byte
+	for i := range sessions {
+		hex.Encode(id[4:], binary.BigEndian.AppendUint64(nil, uint64(i)))
+		tracker.touch(string(id[:]), time.Unix(int64(i), 0), time.Time{})
+	}
+	each := float64(heap()-before) / sessions
+	if beyond := each - float64(len(id)); beyond > 100 {
+		t.Errorf("%.0f bytes a session beyond its id", beyond)
+	}
+	runtime.KeepAlive(tracker)
+	if kinds := pointers(reflect.TypeFor[idleSlot]()); len(kinds) > 0 {
+		t.Errorf("slots hold pointers: %v", kinds)
+	}
+}
+
+// pointers lists what in a struct the garbage collector would follow.
+func pointers(typ reflect.Type) (list []string) {
+	for i := range typ.NumField() {
+		switch f := typ.Field(i); f.Type.Kind() {
+		case reflect.Pointer, reflect.String, reflect.Slice, reflect.Map, reflect.Interface, reflect.Chan, reflect.Func:
+			list = append(list, f.Name)
+		}
+	}
+	return list
+}
+
+func TestIdleClosesLeaveHalfTheBufferToTheApp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		rec := &recorder{answer: func(int, request) answer {
+			if down.Load() {
+				return answer{status: 503}
+			}
+			return answer{}
+		}}
+		c := newClient(t, rec, func(cfg *Config) { cfg.BufferEvents = 100 })
+		for i := range 1000 {
+			say(t, c, fmt.Sprint("s", i), 1)
+			if i%50 == 49 {
+				c.Flush(bg)
+			}
+		}
+		down.Store(true)
+		after(time.Hour)
+		for i := range 49 {
+			say(t, c, "s1", i+2)
+		}
+		down.Store(false)
+		after(time.Hour)
+		if n := len(closes(rec)); n != 1001 { // s1 went quiet twice
+			t.Errorf("%d closes", n)
+		}
+		c.Close(bg)
+	})
+}
+
+func TestShutdownClosesMoreSessionsThanTheBufferHolds(t *testing.T) {
+	for _, status := range []int{200, 503} {
+		synctest.Test(t, func(t *testing.T) {
+			var now atomic.Int64
+			now.Store(200)
+			rec := &recorder{answer: func(int, request) answer { return answer{status: int(now.Load()), takes: time.Millisecond} }}
+			c := newClient(t, rec, func(cfg *Config) { cfg.BufferEvents = 100; cfg.BatchEvents = 10; cfg.CloseSessionsOnShutdown = true })
+			for i := range 1000 {
+				say(t, c, fmt.Sprint("s", i), 1)
+				if i%50 == 49 {
+					c.Flush(bg)
+				}
+			}
+			now.Store(int64(status))
+			start := time.Now()
+			err := c.Close(within(t, 30*time.Second))
+			if took := time.Since(start); took > 30*time.Second || (err == nil) != (status == 200) {
+				t.Errorf("%d: %v after %v", status, err, took)
+			}
+			if n := len(closes(rec)); status == 200 && n != 1000 {
+				t.Errorf("%d closes", n)
+			}
+			checkInvariant(t, c.Stats())
+		})
+	}
+}
+
 // A timer, a goroutine or a list element for each session would be an allocation for each session.
 func TestManySessionsUseOneTimer(t *testing.T) {
 	const sessions = 100_000
@@ -280,15 +376,50 @@ func TestManySessionsUseOneTimer(t *testing.T) {
 	}
 }
 
+// Ids of one hash share an entry of the index: here all do, by way of an index that knows one hash only.
+func TestSessionsOfOneHashAreKeptApart(t *testing.T) {
+	tracker := newIdleTracker()
+	now := time.Unix(1, 0)
+	const hash = 42
+	for _, id := range []string{"a", "b", "c", "d"} {
+		tracker.linkBefore(tracker.add(hash, id, now), 0)
+	}
+	unhash := func(id string) {
+		i := tracker.find(hash, id)
+		if i == 0 {
+			t.Fatalf("%s is lost", id)
+		}
+		tracker.unlink(i)
+		tracker.removeFrom(hash, i)
+	}
+	for _, id := range []string{"b", "d", "a"} { // from the middle, the front, the end
+		unhash(id)
+		if tracker.find(hash, id) != 0 {
+			t.Errorf("%s is still there", id)
+		}
+	}
+	if tracker.find(hash, "c") == 0 || tracker.open != 1 {
+		t.Errorf("c is lost, %d open", tracker.open)
+	}
+	unhash("c")
+	if len(tracker.byID) != 0 {
+		t.Error("the index keeps an entry for nothing")
+	}
+}
+
 // FuzzIdle compares the tracker with a map that is searched from end to end.
 func FuzzIdle(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 0x43, 4, 0x85, 6, 0xc7})
 	f.Add([]byte(strings.Repeat("\x01\x41\x81\xc1", 30)))
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		tracker, model := newIdleTracker(), make(map[string]time.Time)
+		long := strings.Repeat("x", len(idleSlot{}.id)) // some ids do not fit into their slot
 		now := time.Unix(1_000_000, 0)
 		for _, op := range ops {
 			id := fmt.Sprint(op & 0x0f)
+			if op&1 == 1 {
+				id += long
+			}
 			now = now.Add(time.Duration(op>>4&3) * time.Second)
 			switch op >> 6 {
 			case 0, 1:
@@ -327,8 +458,8 @@ func FuzzIdle(f *testing.F) {
 					delete(model, q.id)
 				}
 			}
-			if tracker.open() != len(model) {
-				t.Fatalf("%d open, want %d", tracker.open(), len(model))
+			if tracker.open != len(model) {
+				t.Fatalf("%d open, want %d", tracker.open, len(model))
 			}
 			next, any := tracker.next()
 			if any != (len(model) > 0) {

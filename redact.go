@@ -34,8 +34,7 @@ const (
 
 	// RedactIP masks IPv4 addresses (four numbers from 0 to 255, so also a version 1.2.3.4) and IPv6 addresses
 	// with their zone as [ip]. Ports and prefix lengths stay. An IPv6 address must hold a decimal digit, and when
-	// shortened with :: three groups or one that
-	// has three digits, letters included: "::1" names no one, and a[1::2] is code.
+	// shortened with :: three groups or one of three characters: "::1" names no one, and a[1::2] is code.
 	RedactIP
 
 	// RedactAll is every kind, including those that later versions add.

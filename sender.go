@@ -2,10 +2,7 @@ package align
 
 import (
 	"context"
-	"encoding/hex"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // sender empties one lane, a batch at a time, so that the lane's events leave in the order they were recorded.
@@ -53,11 +50,13 @@ func (s *sender) run(ctx context.Context) error {
 
 // deliver makes attempts with one batch until it is settled or split. It returns ctx's error if that comes first.
 func (s *sender) deliver(ctx context.Context, b *batch) error {
+	body := newBody(b, s.transport.gzip)
+	defer body.release()
 	for {
 		if err := s.gate.enter(ctx); err != nil {
 			return err
 		}
-		out := s.transport.send(ctx, b)
+		out := s.transport.send(ctx, body)
 		s.gate.report(out)
 		switch out.verdict {
 		case accepted:
@@ -96,12 +95,4 @@ func (s *sender) split(b *batch, cause error) {
 	}
 	s.suspects = b.end()
 	s.buf.putBack(s.lane)
-}
-
-func requestID() string {
-	id, err := uuid.NewV7()
-	if err != nil {
-		panic(err) // crypto/rand does not fail
-	}
-	return hex.EncodeToString(id[:])
 }

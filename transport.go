@@ -7,11 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 const (
@@ -46,11 +43,12 @@ type transport struct {
 	owned   bool // the client's transport is ours to close
 	url     string
 	key     string
+	gzip    bool
 	timeout time.Duration
 }
 
 func newTransport(cfg *Config) *transport {
-	t := &transport{url: cfg.Host + collectPath, key: cfg.APIKey, timeout: cfg.AttemptTimeout}
+	t := &transport{url: cfg.Host + collectPath, key: cfg.APIKey, gzip: cfg.compress(), timeout: cfg.AttemptTimeout}
 	client := http.Client{}
 	if cfg.HTTPClient != nil {
 		client = *cfg.HTTPClient
@@ -72,18 +70,21 @@ func (t *transport) close() {
 	}
 }
 
-// send makes one attempt. When it returns, nothing reads the batch any more.
-func (t *transport) send(ctx context.Context, b *batch) outcome {
+// send makes one attempt. When it returns, nothing reads the body any more.
+func (t *transport) send(ctx context.Context, body *body) outcome {
 	attempt, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	parts := newParts(b)
-	defer parts.detach()
-	req, err := http.NewRequestWithContext(attempt, http.MethodPost, t.url, parts.reader())
+	readers := &readers{chunks: body.chunks}
+	defer readers.detach()
+	req, err := http.NewRequestWithContext(attempt, http.MethodPost, t.url, readers.open())
 	if err != nil {
 		return outcome{verdict: blocked, err: err}
 	}
-	req.ContentLength = parts.size
-	req.GetBody = func() (io.ReadCloser, error) { return parts.reader(), nil }
+	req.ContentLength = body.size
+	req.GetBody = func() (io.ReadCloser, error) { return readers.open(), nil }
+	if body.packed != nil {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
 	req.Header.Set("Content-Type", "application/proto")
 	req.Header.Set("Connect-Protocol-Version", "1")
 	req.Header.Set("Authorization", "Bearer "+t.key)
@@ -162,58 +163,3 @@ func retryAfter(header string, now time.Time) time.Duration {
 	}
 	return 0
 }
-
-// parts is the body of a request: the request_id, then the batch's bytes where they lie. net/http may still read a body
-// after the call that sent it has returned; detach ends that, so that the bytes can be given back to the buffer.
-type parts struct {
-	mu     sync.Mutex // guards chunks, and every copy out of them
-	chunks [][]byte   // nil once detached
-	size   int64
-}
-
-func newParts(b *batch) *parts {
-	head := protowire.AppendTag(nil, fieldRequestID, protowire.BytesType)
-	head = protowire.AppendString(head, b.id)
-	return &parts{
-		chunks: append([][]byte{head}, b.chunks...),
-		size:   int64(len(head) + b.bytes),
-	}
-}
-
-func (p *parts) detach() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.chunks = nil
-}
-
-func (p *parts) reader() io.ReadCloser { return &partsReader{parts: p} }
-
-// partsReader reads parts from the start.
-type partsReader struct {
-	parts       *parts
-	chunk, from int // where the next byte is
-}
-
-var errDetached = errors.New("align: the attempt is over")
-
-func (r *partsReader) Read(dst []byte) (n int, err error) {
-	r.parts.mu.Lock()
-	defer r.parts.mu.Unlock()
-	if r.parts.chunks == nil {
-		return 0, errDetached
-	}
-	for n < len(dst) && r.chunk < len(r.parts.chunks) {
-		chunk := r.parts.chunks[r.chunk]
-		copied := copy(dst[n:], chunk[r.from:])
-		n += copied
-		if r.from += copied; r.from == len(chunk) {
-			r.chunk, r.from = r.chunk+1, 0
-		}
-	}
-	if n == 0 && len(dst) > 0 {
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-func (r *partsReader) Close() error { return nil }

@@ -1,0 +1,103 @@
+package align
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// body is what a request carries, made once for a batch and the same for every attempt: the request_id, then the batch's
+// bytes where they lie, or all of that compressed.
+type body struct {
+	chunks [][]byte
+	size   int64
+	packed *bytes.Buffer // holds the only chunk of a compressed body; nil for a plain one
+}
+
+// minPacked is the size below which compressing is not worth it: such a body fits into one packet as it is.
+const minPacked = 1 << 10
+
+func newBody(b *batch, compress bool) *body {
+	head := protowire.AppendTag(nil, fieldRequestID, protowire.BytesType)
+	head = protowire.AppendString(head, b.id)
+	plain := &body{chunks: append([][]byte{head}, b.chunks...), size: int64(len(head) + b.bytes)}
+	if compress && plain.size >= minPacked {
+		return plain.pack()
+	}
+	return plain
+}
+
+var (
+	packers   = sync.Pool{New: func() any { w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed); return w }}
+	packedFor = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+)
+
+// pack returns b compressed.
+func (b *body) pack() *body {
+	out := packedFor.Get().(*bytes.Buffer)
+	out.Reset()
+	w := packers.Get().(*gzip.Writer)
+	defer packers.Put(w)
+	w.Reset(out)
+	for _, chunk := range b.chunks {
+		w.Write(chunk) // to memory: does not fail
+	}
+	w.Close()
+	return &body{chunks: [][]byte{out.Bytes()}, size: int64(out.Len()), packed: out}
+}
+
+// release ends the body. No attempt may be under way.
+func (b *body) release() {
+	if b.packed != nil {
+		packedFor.Put(b.packed)
+	}
+}
+
+// readers hands out a body for one attempt. net/http may still read a body after the call that sent it has returned;
+// detach ends that, so that the bytes can be used for other events.
+type readers struct {
+	mu     sync.Mutex // guards chunks, and every copy out of them
+	chunks [][]byte   // nil once detached
+}
+
+func (r *readers) detach() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.chunks = nil
+}
+
+// open returns a reader from the start.
+func (r *readers) open() io.ReadCloser { return &bodyReader{all: r} }
+
+type bodyReader struct {
+	all         *readers
+	chunk, from int // where the next byte is
+}
+
+var errDetached = errors.New("align: the attempt is over")
+
+func (r *bodyReader) Read(dst []byte) (n int, err error) {
+	r.all.mu.Lock()
+	defer r.all.mu.Unlock()
+	if r.all.chunks == nil {
+		return 0, errDetached
+	}
+	for n < len(dst) && r.chunk < len(r.all.chunks) {
+		chunk := r.all.chunks[r.chunk]
+		copied := copy(dst[n:], chunk[r.from:])
+		n += copied
+		if r.from += copied; r.from == len(chunk) {
+			r.chunk, r.from = r.chunk+1, 0
+		}
+	}
+	if n == 0 && len(dst) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (r *bodyReader) Close() error { return nil }
