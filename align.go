@@ -226,20 +226,26 @@ func (c *Client) follow(p payload, now time.Time) {
 		return
 	}
 	switch p := p.(type) {
-	case interface{ activity() time.Time }: // an opening or a message
-		c.idleMu.Lock()
-		first := c.idle.touch(sessionOf(p.(payload)), now, p.activity())
-		c.idleMu.Unlock()
-		if first {
-			select {
-			case c.idleWake <- struct{}{}:
-			default:
-			}
-		}
+	case *Message:
+		c.touch(p.SessionID, now, p.CreateTime)
+	case *Session:
+		c.touch(p.ID, now, p.StartTime)
 	case *SessionEnd:
 		c.idleMu.Lock()
 		c.idle.forget(p.SessionID)
 		c.idleMu.Unlock()
+	}
+}
+
+func (c *Client) touch(session string, now, activity time.Time) {
+	c.idleMu.Lock()
+	first := c.idle.touch(session, now, activity)
+	c.idleMu.Unlock()
+	if first {
+		select {
+		case c.idleWake <- struct{}{}:
+		default:
+		}
 	}
 }
 

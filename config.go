@@ -78,9 +78,9 @@ type Config struct {
 	NoContent bool
 	// Redact masks kinds of personal data in message content, comments, reasons, session titles and property values.
 	Redact Redaction
-	// BeforeSend sees every event before it is encoded, after Redact and NoContent, in the goroutine that records it. It
-	// may change the event, and drops it by returning false. If it panics the event is dropped, too: what it should have
-	// removed may still be in there. What it leaves must keep the limits.
+	// BeforeSend sees every event after Redact and before NoContent, in the goroutine that records it. It may change the
+	// event, and drops it by returning false. If it panics the event is dropped, too: what it should have removed may
+	// still be in there. What it leaves must keep the limits, or the recording call returns a *FieldError.
 	BeforeSend func(*Event) bool
 
 	// OnDrop is told of every event that was accepted and will not be delivered. It is called from several goroutines,

@@ -13,7 +13,7 @@ var (
 	ErrClosed = errors.New("align: client is closed")
 
 	// ErrBufferFull is returned by a recording call when [Config.BufferEvents] or [Config.BufferBytes] are used up by
-	// events not acknowledged yet. The event was not accepted; [Stats.Refused] counts it.
+	// events not acknowledged yet. The event was not accepted; [Stats.Full] counts it.
 	ErrBufferFull = errors.New("align: buffer is full")
 
 	// ErrUnauthorized is wrapped by the [*StatusError] of a collector that refuses the API key (401 or 403).

@@ -169,16 +169,26 @@ func appendProperties(b []byte, props Properties) []byte {
 		pairs = append(pairs, pair{k, v})
 	}
 	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Compare(a.key, b.key) })
-	for _, p := range pairs {
-		var entry, value mark
-		b, entry = beginMessage(b, fieldCustomProperties, 0)
+	for _, p := range pairs { // their sizes are known, so they need no marks
+		value := sizeString(p.value)
+		b = appendTag(b, fieldCustomProperties, protowire.BytesType)
+		b = appendVarint(b, uint64(sizeString(p.key)+sizeBytes(value)))
 		b = appendString(b, fieldMapKey, p.key)
-		b, value = beginMessage(b, fieldMapValue, 0)
+		b = appendTag(b, fieldMapValue, protowire.BytesType)
+		b = appendVarint(b, uint64(value))
 		b = appendString(b, fieldCustomValue, p.value)
-		b = endMessage(b, value)
-		b = endMessage(b, entry)
 	}
 	return b
+}
+
+// sizeBytes is what n bytes take in a field whose tag is one byte, and sizeString what appendString writes there.
+func sizeBytes(n int) int { return 1 + protowire.SizeBytes(n) }
+
+func sizeString(s string) int {
+	if s == "" {
+		return 0
+	}
+	return sizeBytes(len(s))
 }
 
 // mark is where a nested message began: its first byte, and how many bytes before it were set apart for its length.

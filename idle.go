@@ -2,6 +2,7 @@ package align
 
 import (
 	"hash/maphash"
+	"math"
 	"strings"
 	"time"
 )
@@ -34,8 +35,9 @@ type idleSlot struct {
 }
 
 const (
-	slotsPerChunk = 1 << 10
-	longID        = 0xff
+	slotsPerChunk  = 1 << 10
+	longID         = 0xff
+	maxNanoSeconds = math.MaxInt64 / 1_000_000_000 // what an int64 of nanoseconds can say, to either side of 1970
 )
 
 func newIdleTracker() *idleTracker {
@@ -51,7 +53,7 @@ type quiet struct {
 // touch notes activity of a session that was recorded now and happened at activity; zero means now.
 // It reports whether the tracker was empty before.
 func (t *idleTracker) touch(id string, now, activity time.Time) (first bool) {
-	if activity.IsZero() || activity.Year() < 1700 || activity.Year() > 2200 { // int64 nanoseconds end there
+	if sec := activity.Unix(); activity.IsZero() || sec < -maxNanoSeconds || sec > maxNanoSeconds {
 		activity = now
 	}
 	hash := maphash.String(t.seed, id)

@@ -49,7 +49,6 @@ func (m *Message) kind() EventType              { return EventCreateMessage }
 func (m *Message) lane() string                 { return m.SessionID }
 func (m *Message) properties() *Properties      { return &m.Properties }
 func (m *Message) attach(e *Event)              { e.Message = m }
-func (m *Message) activity() time.Time          { return m.CreateTime }
 func (m *Message) redact(f func(string) string) { m.Content = f(m.Content) }
 func (m *Message) normalize()                   { m.contentLength = -1 }
 

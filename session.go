@@ -36,7 +36,6 @@ func (s *Session) kind() EventType              { return EventOpenSession }
 func (s *Session) lane() string                 { return s.ID }
 func (s *Session) properties() *Properties      { return &s.Properties }
 func (s *Session) attach(e *Event)              { e.Session = s }
-func (s *Session) activity() time.Time          { return s.StartTime }
 func (s *Session) redact(f func(string) string) { s.Title = f(s.Title) }
 
 func (s *Session) withholdContent() { s.Title = "" }

@@ -142,8 +142,8 @@ func TestLimitsAreEnforcedBeforeBuffering(t *testing.T) { // AL-10 to AL-66
 					t.Errorf("got  %s\nwant %s", got, test.want)
 				}
 				s := c.Stats()
-				if want := uint64(min(len(test.want), 1)); s.Invalid != want || s.Pending != 1-want {
-					t.Errorf("%d invalid, %d pending", s.Invalid, s.Pending)
+				if want := uint64(min(len(test.want), 1)); s.Invalid != want || s.Accepted != 1-want {
+					t.Errorf("%d invalid, %d accepted", s.Invalid, s.Accepted)
 				}
 				if err := c.Close(context.Background()); err != nil {
 					t.Error(err)
