@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -1133,4 +1134,32 @@ func TestCreateMessageAllocatesOnce(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 	c.Close(bg)
+}
+
+func TestLogHasOneLineForEachDistinctCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		start := time.Now()
+		rec := &recorder{answer: func(n int, _ request) answer {
+			switch since := time.Since(start); {
+			case since > 2*time.Hour:
+				return answer{}
+			case n%3 == 0: // another port every time
+				return answer{err: &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{Port: n}, Err: syscall.ECONNRESET}}
+			case n%3 == 1:
+				return answer{status: 503, body: fmt.Sprint("request ", n)}
+			}
+			return answer{hangs: true}
+		}}
+		c := newClient(t, rec, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)); cfg.IdleTimeout = -1 })
+		say(t, c, "s1", 1)
+		time.Sleep(3 * time.Hour)
+		if n := len(rec.all()); n < 100 {
+			t.Errorf("%d attempts", n)
+		}
+		if warned, recovered := strings.Count(log.String(), "level=WARN"), strings.Count(log.String(), "level=INFO"); warned != 3 || recovered != 1 {
+			t.Errorf("%d warnings and %d recoveries:\n%s", warned, recovered, &log)
+		}
+		c.Close(bg)
+	})
 }

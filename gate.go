@@ -2,8 +2,10 @@ package align
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -28,21 +30,22 @@ type gate struct {
 	log     *slog.Logger
 	senders int
 
-	mu       sync.Mutex // guards all below
-	well     bool       // the last attempt was answered
-	failures int        // in a row, since it was
-	since    time.Time  // when the first of them was
-	cause    error      // the last of them
-	logged   string     // what the log was told of this outage last
-	until    time.Time  // nobody passes before, but for passes
-	passes   int        // how many may, while the gate opens
-	probing  bool       // one sender is out
+	mu       sync.Mutex      // guards all below
+	well     bool            // the last attempt was answered
+	failures int             // in a row, since it was
+	since    time.Time       // when the first of them was
+	cause    error           // the last of them
+	warned   bool            // the log was told of this outage
+	known    map[string]bool // kinds of causes the log was told of
+	until    time.Time       // nobody passes before, but for passes
+	passes   int             // how many may, while the gate opens
+	probing  bool            // one sender is out
 	closing  bool
 	changed  chan struct{} // closed whenever any of it changes
 }
 
 func newGate(log *slog.Logger, senders int) *gate {
-	return &gate{log: log, senders: senders, changed: make(chan struct{})}
+	return &gate{log: log, senders: senders, changed: make(chan struct{}), known: make(map[string]bool)}
 }
 
 // enter waits until its caller may make an attempt, and then the caller must report how that went.
@@ -115,8 +118,13 @@ func (g *gate) recover() {
 		return
 	}
 	outage := time.Since(g.since)
-	g.log.Info("align: delivering again", "after", outage.Round(time.Millisecond), "failed_attempts", g.failures)
-	g.failures, g.cause, g.logged = 0, nil, ""
+	if g.warned {
+		g.log.Info("align: delivering again", "after", outage.Round(time.Millisecond), "failed_attempts", g.failures)
+	}
+	if outage >= rampTime { // else it flaps, and would fill the log
+		clear(g.known)
+	}
+	g.failures, g.cause, g.warned = 0, nil, false
 	if outage >= rampTime && !g.closing {
 		g.until, g.passes = time.Now().Add(rampTime), g.senders
 	}
@@ -134,10 +142,22 @@ func (g *gate) fail(out outcome) {
 	g.cause = out.err
 	g.passes = 0
 	g.until = time.Now().Add(g.delay(out))
-	if cause := out.err.Error(); cause != g.logged { // one line for each distinct cause, not for each attempt
+	if kind := kindOf(out.err); !g.known[kind] { // one line for each distinct cause, not for each attempt
 		g.log.Warn("align: cannot deliver, will retry", "error", out.err)
-		g.logged = cause
+		g.known[kind] = true
+		g.warned = true
 	}
+}
+
+// kindOf says what is the same of causes that differ in details: ports, say, or the id of a request.
+func kindOf(err error) string {
+	if status, ok := errors.AsType[*StatusError](err); ok {
+		return strconv.Itoa(status.Code)
+	}
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
+	}
+	return err.Error()
 }
 
 // delay is how long to stay away after a failure: what the collector asked for, else a random time below a bound that
