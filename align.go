@@ -35,7 +35,9 @@ type Client struct {
 	idleWake chan struct{}   // capacity 1: the first session opened
 	idleCtx  context.Context // ends when Close begins
 	idleStop context.CancelFunc
+	idleDone chan struct{} // closed when the idle watch has ended
 
+	told      sync.Map // kinds of drops that the log was told of
 	closing   atomic.Bool
 	closed    chan struct{} // closed when Close is done
 	truncated atomic.Uint64
@@ -56,8 +58,9 @@ func New(cfg Config) (*Client, error) {
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
 		ids:      newIDSource(),
-		idle:     newIdleTracker(),
+		idle:     newIdleTracker(time.Now()),
 		idleWake: make(chan struct{}, 1),
+		idleDone: make(chan struct{}),
 		closed:   make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -65,6 +68,7 @@ func New(cfg Config) (*Client, error) {
 	c.gate = newGate(cfg.Logger, cfg.Senders)
 	if cfg.Disabled {
 		c.buf = newBuffer(&Config{})
+		close(c.idleDone)
 		return c, nil
 	}
 	c.buf = newBuffer(&cfg)
@@ -75,7 +79,10 @@ func New(cfg Config) (*Client, error) {
 	}
 	if cfg.IdleTimeout > 0 {
 		c.group.Go(c.watchIdle)
+	} else {
+		close(c.idleDone)
 	}
+	c.cfg.APIKey = "" // the transport has it; what prints a client must not
 	return c, nil
 }
 
@@ -84,11 +91,11 @@ func (c *Client) record(ctx context.Context, p payload) error {
 	if c == nil || c.buf == nil || c.closing.Load() {
 		return ErrClosed
 	}
+	now := time.Now()
 	if c.cfg.Disabled {
-		c.buf.vanish(DropDisabled)
+		c.drop(ctx, p, DropDisabled, now)
 		return nil
 	}
-	now := time.Now()
 	err := c.accept(ctx, p, now)
 	if err == nil {
 		c.follow(p, now)
@@ -104,22 +111,38 @@ func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
 		return err
 	}
 	if c.cfg.Redact != 0 {
-		redact(p, c.cfg.Redact)
+		c.redact(p)
 	}
 	if c.cfg.BeforeSend != nil {
-		if reason := c.beforeSend(p); reason != "" {
-			c.buf.vanish(reason)
-			id := c.ids.next(now)
-			c.tell([]Drop{{EventID: hex.EncodeToString(id[:]), EventType: p.kind(), SessionID: sessionOf(p), Reason: reason}})
+		left, reason := c.beforeSend(p)
+		if reason != "" {
+			c.drop(ctx, p, reason, now)
 			return nil
 		}
+		p = left
+		p.normalize()
 		if err := c.rules.check(p); err != nil {
 			c.buf.refuse()
 			return err
 		}
 	}
-	c.withhold(p)
-	return c.enqueue(ctx, p, now)
+	cut := c.withhold(p)
+	err := c.enqueue(ctx, p, now)
+	if cut && err == nil {
+		c.truncated.Add(1)
+	}
+	return err
+}
+
+// drop accounts for an event that is accepted and dropped before it has become bytes.
+func (c *Client) drop(ctx context.Context, p payload, reason DropReason, now time.Time) {
+	c.buf.vanish(reason)
+	if r := receiptFrom(ctx); r != nil {
+		r.add()
+		r.settle(&DropError{Reason: reason})
+	}
+	id := c.ids.next(now)
+	c.tell([]Drop{{EventID: hex.EncodeToString(id[:]), EventType: p.kind(), SessionID: sessionOf(p), Reason: reason}})
 }
 
 // enqueue encodes an event and hands it to the buffer. It keeps nothing of p.
@@ -157,23 +180,23 @@ func sessionOf(p payload) string {
 }
 
 // redact masks personal data in everything of p that people write.
-func redact(p payload, kinds Redaction) {
-	p.redact(kinds.Redact)
+func (c *Client) redact(p payload) {
+	p.redact(c.cfg.Redact.Redact)
 	if props := p.properties(); props != nil && len(*props) > 0 {
 		masked := make(Properties, len(*props)) // the old one is the caller's
 		for k, v := range *props {
-			masked[k] = kinds.Redact(v)
+			masked[k] = clip(c.cfg.Redact.Redact(v), c.cfg.Limits.PropertyValue)
 		}
 		*props = masked
 	}
 }
 
-// beforeSend asks the hook and returns why the event is to be dropped, empty if it is not.
-func (c *Client) beforeSend(p payload) (reason DropReason) {
+// beforeSend asks the hook and returns what it has left of the event, or why the event is to be dropped.
+func (c *Client) beforeSend(p payload) (left payload, reason DropReason) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.cfg.Logger.Error("align: Config.BeforeSend panicked, event dropped", "event_type", p.kind())
-			reason = DropPanic
+			left, reason = nil, DropPanic
 		}
 	}()
 	if props := p.properties(); props != nil {
@@ -188,25 +211,33 @@ func (c *Client) beforeSend(p payload) (reason DropReason) {
 		f.Reasons = slices.Clone(f.Reasons)
 	}
 	if !c.cfg.BeforeSend(&event) {
-		return DropBeforeSend
+		return nil, DropBeforeSend
 	}
-	return ""
+	if left = event.payload(p); left == nil {
+		return nil, DropBeforeSend
+	}
+	return left, ""
 }
 
-// withhold leaves out what may not leave the process, and cuts what is too long to.
-func (c *Client) withhold(p payload) {
+// withhold leaves out what may not leave the process, and cuts what is too long to. It reports whether it cut.
+func (c *Client) withhold(p payload) (cut bool) {
 	if c.cfg.NoContent {
 		if w, ok := p.(interface{ withholdContent() }); ok {
 			w.withholdContent()
 		}
 	}
-	if m, ok := p.(*Message); ok && m.cut(c.cfg.MaxContentBytes) {
-		c.truncated.Add(1)
-	}
+	m, ok := p.(*Message)
+	return ok && m.cut(c.cfg.MaxContentBytes)
 }
 
-// tell passes drops on to Config.OnDrop.
+// tell passes drops on to Config.OnDrop, and the first of each kind to the log.
 func (c *Client) tell(drops []Drop) {
+	if len(drops) == 0 {
+		return
+	}
+	if d := drops[0]; c.isNews(d) {
+		c.cfg.Logger.Warn("align: dropping events", "reason", d.Reason, "event_type", d.EventType, "error", d.Err)
+	}
 	if c.cfg.OnDrop == nil {
 		return
 	}
@@ -218,6 +249,20 @@ func (c *Client) tell(drops []Drop) {
 	for _, d := range drops {
 		c.cfg.OnDrop(d)
 	}
+}
+
+// isNews reports whether the log was not told of such a drop yet. What the app itself decided is none.
+func (c *Client) isNews(d Drop) bool {
+	switch d.Reason {
+	case DropDisabled, DropBeforeSend, DropPanic, DropClosed: // DropClosed has a line of its own
+		return false
+	}
+	kind := string(d.Reason)
+	if d.Err != nil {
+		kind += kindOf(d.Err)
+	}
+	_, told := c.told.LoadOrStore(kind, true)
+	return !told
 }
 
 // follow tells the idle tracker what an accepted event means for its session.
@@ -251,6 +296,7 @@ func (c *Client) touch(session string, now, activity time.Time) {
 
 // watchIdle closes sessions that have gone quiet, with one timer for all of them.
 func (c *Client) watchIdle() error {
+	defer close(c.idleDone)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -271,43 +317,54 @@ const idleRetry = 100 * time.Millisecond
 
 // closeIdle closes every session that is due and returns how long until the next one is; false if none is open.
 func (c *Client) closeIdle() (wait time.Duration, any bool) {
-	slice := make([]quiet, 0, 256) // a few at a time, so that no recording call waits for the tracker
 	for {
+		switch closed, ok := c.closeDue(time.Now().Add(-c.cfg.IdleTimeout), CloseIdle); {
+		case c.idleCtx.Err() != nil:
+			return 0, false
+		case !ok:
+			return idleRetry, true
+		case closed > 0:
+			continue
+		}
 		c.idleMu.Lock()
-		due := c.idle.expired(slice, time.Now().Add(-c.cfg.IdleTimeout))
+		defer c.idleMu.Unlock()
 		next, any := c.idle.next()
+		return max(time.Until(next.Add(c.cfg.IdleTimeout)), 0), any
+	}
+}
+
+// closeDue closes some sessions without activity since deadline: few at a time, so that no recording call waits for the
+// tracker. A session leaves the tracker when its end is recorded, not before. It returns how many were closed; not ok
+// means that the buffer has no room: what the app records goes first, so a million sessions that go quiet at once take no
+// more than half of it.
+func (c *Client) closeDue(deadline time.Time, reason CloseReason) (closed int, ok bool) {
+	c.idleMu.Lock()
+	due := c.idle.due(make([]quiet, 0, 256), deadline)
+	c.idleMu.Unlock()
+	never, cancel := context.WithCancel(context.Background())
+	cancel() // never wait for room
+	for _, q := range due {
+		if c.buf.halfFull() {
+			return closed, false
+		}
+		now := time.Now()
+		err := c.accept(never, &SessionEnd{SessionID: q.id, Reason: reason, EndTime: q.activity}, now)
+		if errors.Is(err, ErrBufferFull) {
+			return closed, false
+		}
+		c.idleMu.Lock()
+		c.idle.forgetQuiet(q.id, deadline)
 		c.idleMu.Unlock()
-		for i, q := range due {
-			if !c.closeQuiet(q, CloseIdle) {
-				c.idleMu.Lock()
-				for _, q := range slices.Backward(due[i:]) {
-					c.idle.restore(q)
-				}
-				c.idleMu.Unlock()
-				return idleRetry, true
-			}
+		if err == nil && reason == CloseIdle {
 			c.idled.Add(1)
 		}
-		if len(due) < cap(slice) {
-			return max(time.Until(next.Add(c.cfg.IdleTimeout)), 0), any
-		}
+		closed++
 	}
+	return closed, true
 }
 
-// closeQuiet records the end of a session on the client's own account. False means that there is no room: what the app
-// records goes first, so a million sessions that go quiet at once take no more than half the buffer.
-func (c *Client) closeQuiet(q quiet, reason CloseReason) bool {
-	if c.buf.halfFull() {
-		return false
-	}
-	ended, cancel := context.WithCancel(context.Background())
-	cancel() // never wait
-	err := c.accept(ended, &SessionEnd{SessionID: q.id, Reason: reason, EndTime: q.activity}, time.Now())
-	return !errors.Is(err, ErrBufferFull)
-}
-
-// Flush sends everything accepted before the call, without waiting for batches to fill, and returns nil when the
-// collector has acknowledged it. Recording goes on meanwhile. When ctx ends first (or [Config.CloseTimeout], if ctx has no
+// Flush sends everything accepted before the call, without waiting for batches to fill, and returns nil when all of it is
+// settled: acknowledged by the collector, or dropped, in [Stats] and told. Recording goes on meanwhile. When ctx ends first (or [Config.CloseTimeout], if ctx has no
 // deadline) it returns a *[DeliveryError]; what is pending then stays in the buffer and is still retried.
 func (c *Client) Flush(ctx context.Context) error {
 	if c == nil || c.buf == nil || c.closing.Load() {
@@ -335,7 +392,8 @@ func (c *Client) Flush(ctx context.Context) error {
 func (c *Client) Wait(ctx context.Context) error { return c.Flush(ctx) }
 
 // Close sends what is left, retrying until ctx ends (or for [Config.CloseTimeout], if ctx has no deadline), and stops:
-// when it returns no goroutine, timer or connection of the client's is left. If something could not be delivered it
+// when it returns no goroutine, timer or connection of the client's is left. Hooks and an HTTPClient that do not return hold
+// it; connections of such an HTTPClient are left to it. If something could not be delivered it
 // returns a *[DeliveryError] and that is dropped, under [DropClosed]. Open sessions stay open, unless
 // [Config.CloseSessionsOnShutdown] says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
 //
@@ -358,6 +416,7 @@ func (c *Client) Close(ctx context.Context) error {
 	before := c.Stats()
 	c.idleStop()
 	c.gate.hurry()
+	<-c.idleDone
 	if c.cfg.CloseSessionsOnShutdown {
 		c.closeOpenSessions(ctx)
 	}
@@ -381,27 +440,17 @@ func (c *Client) Close(ctx context.Context) error {
 
 // closeOpenSessions closes every session that is still open, as room in the buffer allows, until ctx ends.
 func (c *Client) closeOpenSessions(ctx context.Context) {
-	retry := time.NewTicker(idleRetry)
-	defer retry.Stop()
-	for slice := make([]quiet, 0, 256); ; {
-		c.idleMu.Lock()
-		open := c.idle.expired(slice, time.Now())
-		left := c.idle.open
-		c.idleMu.Unlock()
-		if len(open) == 0 {
+	for now := time.Now(); ; {
+		closed, ok := c.closeDue(now, CloseShutdown)
+		if ok && closed == 0 {
 			return
 		}
-		for i := 0; i < len(open); {
-			if c.closeQuiet(open[i], CloseShutdown) {
-				i++
-				continue
-			}
-			select {
-			case <-retry.C:
-			case <-ctx.Done():
-				c.cfg.Logger.Warn("align: sessions left open at shutdown: no room to say so", "sessions", len(open)-i+left)
-				return
-			}
+		if !ok && await(ctx, nil, idleRetry) != nil {
+			c.idleMu.Lock()
+			left := c.idle.open
+			c.idleMu.Unlock()
+			c.cfg.Logger.Warn("align: sessions left open at shutdown: no room to say so", "sessions", left)
+			return
 		}
 	}
 }
@@ -430,7 +479,7 @@ func (c *Client) deliveryError(before Stats, cause error) *DeliveryError {
 // wrapping [ErrUnauthorized] when the key is refused, a [*StatusError] for other answers, a network error where there
 // was none.
 func (c *Client) Health() error {
-	if c == nil || c.buf == nil {
+	if c == nil || c.buf == nil || c.closing.Load() {
 		return ErrClosed
 	}
 	return c.gate.health()
@@ -457,6 +506,14 @@ func (s *Stats) dropped() (n uint64) {
 		n += count
 	}
 	return n
+}
+
+// String says where the client delivers to.
+func (c *Client) String() string {
+	if c == nil || c.buf == nil {
+		return "align.Client{}"
+	}
+	return fmt.Sprintf("align.Client{ProjectID: %q, Host: %q}", c.cfg.ProjectID, c.cfg.Host)
 }
 
 // Stats returns the client's counts, all of one moment. A zero Client's are zero.

@@ -1,6 +1,7 @@
 package align
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -17,7 +18,8 @@ const (
 	OverflowReject Overflow = iota
 	// OverflowBlock waits for room until the call's context ends, then returns [ErrBufferFull] and the context's error.
 	OverflowBlock
-	// OverflowDropOldest makes room by dropping the oldest events that are not on their way.
+	// OverflowDropOldest makes room by dropping the oldest events that are not on their way. With several senders, whose
+	// queues are compared by the first event of each 64 KiB, the oldest may be one of the oldest.
 	OverflowDropOldest
 )
 
@@ -58,7 +60,7 @@ type lane struct {
 	urgent        uint64        // events below this number do not wait for a full batch
 	wake          chan struct{} // capacity 1: the sender has reason to look
 	barriers      []*barrier
-	receipts      map[uint64]*Receipt // by sequence number
+	receipts      []expected // by sequence number, ascending
 }
 
 const segmentSize = 64 << 10
@@ -136,9 +138,15 @@ func (b *buffer) push(ctx context.Context, i int, entry []byte, now time.Time, r
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for !b.closed && !b.fits(len(entry)) {
+		for j := range b.lanes { // a batch that fills the buffer is full, whatever its size
+			b.lanes[j].hurry()
+		}
 		switch {
+		case len(entry) > b.maxBytes: // never fits
+			b.tally.full++
+			return dropped, ErrBufferFull
 		case b.overflow == OverflowDropOldest && b.evict(&dropped):
-		case b.overflow == OverflowBlock && len(entry) <= b.maxBytes:
+		case b.overflow == OverflowBlock:
 			if err := b.awaitSpace(ctx); err != nil {
 				b.tally.full++
 				return dropped, err
@@ -196,14 +204,7 @@ func (b *buffer) announceSpace() {
 
 // append copies an entry to the end of a lane.
 func (b *buffer) append(l *lane, entry []byte, now time.Time) {
-	seg := l.tail
-	if seg == nil || cap(seg.data)-len(seg.data) < len(entry) {
-		seg = b.newSegment(len(entry))
-		if l.tail != nil {
-			b.unref(l.tail)
-		}
-		l.tail = seg
-	}
+	seg := b.segmentFor(l, len(entry))
 	from := len(seg.data)
 	seg.data = append(seg.data, entry...)
 	if n := len(l.runs); n > 0 && l.runs[n-1].seg == seg && l.runs[n-1].to == from {
@@ -225,11 +226,23 @@ func (b *buffer) append(l *lane, entry []byte, now time.Time) {
 	}
 }
 
-// newSegment returns a segment with room for size bytes and one reference, the caller's.
-func (b *buffer) newSegment(size int) *segment {
-	if size > segmentSize {
-		return &segment{data: make([]byte, 0, size), refs: 1}
+// segmentFor returns where an entry of that size goes: the lane's tail, or, lest it leave much of a segment empty, a
+// segment of its own.
+func (b *buffer) segmentFor(l *lane, size int) *segment {
+	if size > segmentSize/8 {
+		return &segment{data: make([]byte, 0, size)}
 	}
+	if l.tail == nil || cap(l.tail.data)-len(l.tail.data) < size {
+		if l.tail != nil {
+			b.unref(l.tail)
+		}
+		l.tail = b.newSegment()
+	}
+	return l.tail
+}
+
+// newSegment returns an empty segment with one reference, the caller's.
+func (b *buffer) newSegment() *segment {
 	if n := len(b.free); n > 0 {
 		seg := b.free[n-1]
 		b.free = b.free[:n-1]
@@ -239,13 +252,11 @@ func (b *buffer) newSegment(size int) *segment {
 	return &segment{data: make([]byte, 0, segmentSize), refs: 1}
 }
 
+// unref gives up a reference. A segment nobody refers to is kept for the next events, as far as the budget allows.
 func (b *buffer) unref(seg *segment) {
 	seg.refs--
-	if seg.refs > 0 {
-		return
-	}
-	seg.data = seg.data[:0]
-	if cap(seg.data) == segmentSize {
+	if seg.refs == 0 && cap(seg.data) == segmentSize && b.tally.bytes+(len(b.free)+1)*segmentSize <= b.maxBytes {
+		seg.data = seg.data[:0]
 		b.free = append(b.free, seg)
 	}
 }
@@ -326,7 +337,10 @@ func (b *buffer) advance(l *lane, part run) {
 	l.bytes -= part.size()
 	if front.events == 0 {
 		b.unref(front.seg)
-		l.runs = l.runs[1:]
+		*front = run{} // what is behind the slice's start is still in memory
+		if l.runs = l.runs[1:]; len(l.runs) == 0 {
+			l.runs = nil
+		}
 	}
 }
 
@@ -518,24 +532,32 @@ func (l *lane) signal() {
 	}
 }
 
+// expected is a receipt for the event with that sequence number.
+type expected struct {
+	seq     uint64
+	receipt *Receipt
+}
+
 // expect ties a receipt to the lane's next event, and hurries that.
 func (l *lane) expect(r *Receipt) {
-	if l.receipts == nil {
-		l.receipts = make(map[uint64]*Receipt)
-	}
-	l.receipts[l.next] = r
+	l.receipts = append(l.receipts, expected{l.next, r})
 	l.urgent = l.next + 1
 	r.add()
 }
 
-// acknowledge settles the receipts of a run's events.
+// acknowledge settles the receipts of a run's events. In front of them there are at most those of the batch in flight,
+// so these make way, not the many behind.
 func (l *lane) acknowledge(r run, err error) {
-	for seq, receipt := range l.receipts {
-		if seq >= r.first && seq < r.first+uint64(r.events) {
-			delete(l.receipts, seq)
-			receipt.settle(err)
-		}
+	seq := func(e expected, seq uint64) int { return cmp.Compare(e.seq, seq) }
+	from, _ := slices.BinarySearchFunc(l.receipts, r.first, seq)
+	to, _ := slices.BinarySearchFunc(l.receipts, r.first+uint64(r.events), seq)
+	for _, e := range l.receipts[from:to] {
+		e.receipt.settle(err)
 	}
+	n := to - from
+	copy(l.receipts[n:to], l.receipts[:from])
+	clear(l.receipts[:n])
+	l.receipts = l.receipts[n:]
 }
 
 // refuse counts a call that broke the rules.

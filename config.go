@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -79,7 +80,7 @@ type Config struct {
 	// Redact masks kinds of personal data in message content, comments, reasons, session titles and property values.
 	Redact Redaction
 	// BeforeSend sees every event after Redact and before NoContent, in the goroutine that records it. It may change the
-	// event, and drops it by returning false. If it panics the event is dropped, too: what it should have removed may
+	// event, and drops it by returning false. Idle closes come in a goroutine of the client's. If it panics the event is dropped, too: what it should have removed may
 	// still be in there. What it leaves must keep the limits, or the recording call returns a *FieldError.
 	BeforeSend func(*Event) bool
 
@@ -158,7 +159,7 @@ func (c *Config) validate() error {
 		value time.Duration
 	}{{"FlushInterval", c.FlushInterval}, {"AttemptTimeout", c.AttemptTimeout}, {"CloseTimeout", c.CloseTimeout}} {
 		if d.value < 0 {
-			problem(d.field, "min", "0")
+			problem(d.field, "min", "1ns, or 0 for the default")
 		}
 	}
 	for _, n := range []struct {
@@ -169,9 +170,9 @@ func (c *Config) validate() error {
 		{"BatchBytes", c.BatchBytes, 1, math.MaxInt},
 		{"BufferEvents", c.BufferEvents, 1, math.MaxInt},
 		{"Senders", c.Senders, 1, 64},
-		{"MaxContentBytes", c.MaxContentBytes, 256, math.MaxInt},
-		{"Limits.Properties", c.Limits.Properties, 1, math.MaxInt},
-		{"Limits.PropertyValue", c.Limits.PropertyValue, 1, math.MaxInt},
+		{"MaxContentBytes", c.MaxContentBytes, 256, 1 << 30},
+		{"Limits.Properties", c.Limits.Properties, 1, 1 << 10},
+		{"Limits.PropertyValue", c.Limits.PropertyValue, 1, 1 << 16},
 		{"Compression", int(c.Compression), int(CompressionAuto), int(CompressionGzip)},
 		{"Overflow", int(c.Overflow), int(OverflowReject), int(OverflowDropOldest)},
 	} {
@@ -198,14 +199,21 @@ func (c *Config) largestEvent() int {
 func (c *Config) hostProblem() string {
 	u, err := url.Parse(c.Host)
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
 		return "a URL such as https://collector.example.com"
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+	case u.User != nil || strings.ContainsAny(c.Host, "?#"):
 		return "a URL without user, query and fragment"
+	case u.Port() != "" && !isPort(u.Port()):
+		return "a URL with a port from 1 to 65535"
 	case u.Scheme == "http" && !c.Insecure && !isLoopback(u.Hostname()):
 		return "https, or loopback, or allowed by Insecure"
 	}
 	return ""
+}
+
+func isPort(port string) bool {
+	n, err := strconv.Atoi(port)
+	return err == nil && n >= 1 && n <= 65535
 }
 
 func isLoopback(host string) bool {
@@ -222,8 +230,9 @@ func (c Config) String() string {
 	return fmt.Sprintf("align.Config{ProjectID: %q, APIKey: %s, Host: %q, Disabled: %t}", c.ProjectID, key, c.Host, c.Disabled)
 }
 
-// GoString is String: %#v hides the key, too.
-func (c Config) GoString() string { return c.String() }
+// Format prints String whatever the verb: %#v and %d hide the key, too. In an unexported field of another struct fmt cannot
+// call it, so keep a Config out of what you print.
+func (c Config) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 
 // LogValue is what slog shows: the same as String.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }

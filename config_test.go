@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,7 +26,7 @@ func TestNewReturnsAllProblemsAndStartsNothing(t *testing.T) {
 		want := `Config.APIKey required
 Config.BatchEvents min 1
 Config.BufferBytes min 27914, to hold one event of the largest size that the other limits allow
-Config.CloseTimeout min 0
+Config.CloseTimeout min 1ns, or 0 for the default
 Config.Host setting https, or loopback, or allowed by Insecure
 Config.MaxContentBytes min 256
 Config.Overflow max 2
@@ -42,6 +44,7 @@ func TestHostMustBeSafe(t *testing.T) {
 		"https://collector.example.com": true, "https://collector.example.com/prefix/": true,
 		"http://collector.example.com": false, "http://10.0.0.1": false, "ftp://127.0.0.1": false, "127.0.0.1:7311": false,
 		"": true /* the default */, "https://u:p@example.com": false, "https://example.com?x=1": false, "http://localhost.example.com": false, "://": false,
+		"https://example.com/?": false, "https://example.com/#": false, "https://:443": false, "https://example.com:99999": false, "https://example.com:": true,
 	} {
 		cfg := Config{ProjectID: "p", APIKey: "k", Host: host}.withDefaults()
 		if err := cfg.validate(); (err == nil) != ok {
@@ -78,6 +81,7 @@ func TestConfigNeverPrintsItsKey(t *testing.T) {
 	}
 	for how, text := range map[string]string{
 		"%v": fmt.Sprintf("%v", cfg), "%+v": fmt.Sprintf("%+v", cfg), "%#v": fmt.Sprintf("%#v", cfg), "String": cfg.String(),
+		"%d": fmt.Sprintf("%d", cfg), "%q": fmt.Sprintf("%q", cfg), "client": clientText(t, cfg),
 		"pointer": fmt.Sprintf("%v %+v %#v", &cfg, &cfg, &cfg), "nested": fmt.Sprintf("%+v", struct{ C Config }{cfg}),
 		"slog": log.String(), "json": string(asJSON),
 	} {
@@ -87,6 +91,41 @@ func TestConfigNeverPrintsItsKey(t *testing.T) {
 		if !strings.Contains(text, "p") {
 			t.Errorf("%s shows nothing: %s", how, text)
 		}
+	}
+}
+
+// clientText is all that printing a client shows.
+func clientText(t *testing.T, cfg Config) string {
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	return fmt.Sprintf("%v %+v %#v %s", c, c, c, c)
+}
+
+func TestLimitsHaveLimits(t *testing.T) {
+	cfg := Config{ProjectID: "p", APIKey: "k", MaxContentBytes: math.MaxInt, Limits: Limits{Properties: math.MaxInt, PropertyValue: math.MaxInt}}.withDefaults()
+	got := strings.Join(problems(t, cfg.validate()), "\n")
+	for _, field := range []string{"MaxContentBytes max", "Limits.Properties max", "Limits.PropertyValue max"} {
+		if !strings.Contains(got, "Config."+field) {
+			t.Errorf("no word of %s in\n%s", field, got)
+		}
+	}
+}
+
+// wrapped is what tracing libraries put in the place of http.DefaultTransport.
+type wrapped struct{ http.RoundTripper }
+
+func TestNewLivesWithAnotherDefaultTransport(t *testing.T) {
+	defer func(rt http.RoundTripper) { http.DefaultTransport = rt }(http.DefaultTransport)
+	http.DefaultTransport = wrapped{http.DefaultTransport}
+	c, err := New(Config{ProjectID: "p", APIKey: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(context.Background()); err != nil {
+		t.Error(err)
 	}
 }
 

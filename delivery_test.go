@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -240,15 +241,15 @@ func TestBlockedClientAsksRarelyAndRecovers(t *testing.T) {
 					if fixed.Load() {
 						return answer{}
 					}
-					return answer{status: status, header: http.Header{"Location": {"http://elsewhere.example.com/"}}}
+					return answer{status: status, header: http.Header{"Location": {"http://elsewhere.example.com/"}, "Retry-After": {"1"}}}
 				}}
-				var log bytes.Buffer
+				var log logBuffer
 				c := newClient(t, rec, func(cfg *Config) { cfg.Senders = 8; cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 				for i := range 600 { // one a second
 					say(t, c, fmt.Sprint("s", i%50), i/50+1)
 					time.Sleep(time.Second)
 				}
-				if n := len(rec.all()); n < 4 || n > 6 {
+				if n := len(rec.all()); n < 3 || n > 4 {
 					t.Errorf("%d requests in 10 minutes", n)
 				}
 				err := c.Health()
@@ -378,7 +379,7 @@ func TestServersTextIsBoundedAndNeverShowsTheKey(t *testing.T) {
 		"unprintable": "a\nb\x00c\x1b[31m\xff" + key,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var log bytes.Buffer
+			var log logBuffer
 			rec := &recorder{answer: func(int, request) answer { return answer{status: 401, body: body} }}
 			c := newClient(t, rec, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 			say(t, c, "s1", 1)
@@ -616,10 +617,11 @@ func TestCloseReleasesBlockedCallers(t *testing.T) {
 		c := newClient(t, rec, func(cfg *Config) { cfg.BufferEvents = 1; cfg.Overflow = OverflowBlock })
 		say(t, c, "s1", 1)
 		var wg sync.WaitGroup
+		start := time.Now()
 		for range 100 {
 			wg.Go(func() {
-				if err := c.IdentifyUser(bg, User{ID: "u"}); !errors.Is(err, ErrClosed) {
-					t.Error(err)
+				if err := c.IdentifyUser(bg, User{ID: "u"}); !errors.Is(err, ErrClosed) || time.Since(start) > 0 {
+					t.Errorf("%v after %v", err, time.Since(start))
 				}
 			})
 		}
@@ -1138,7 +1140,7 @@ func TestCreateMessageAllocatesOnce(t *testing.T) {
 
 func TestLogHasOneLineForEachDistinctCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log logBuffer
 		start := time.Now()
 		rec := &recorder{answer: func(n int, _ request) answer {
 			switch since := time.Since(start); {
@@ -1161,5 +1163,398 @@ func TestLogHasOneLineForEachDistinctCause(t *testing.T) {
 			t.Errorf("%d warnings and %d recoveries:\n%s", warned, recovered, &log)
 		}
 		c.Close(bg)
+	})
+}
+
+// A plain-HTTP request to a TLS port, a proxy that dislikes us: 400 to everything says nothing about the events.
+func TestCollectorThatRefusesEverythingCostsNoEvent(t *testing.T) {
+	for _, senders := range []int{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			var fixed atomic.Bool
+			var log logBuffer
+			rec := &recorder{answer: func(int, request) answer {
+				if fixed.Load() {
+					return answer{}
+				}
+				return answer{status: 400}
+			}}
+			c := newClient(t, rec, func(cfg *Config) {
+				cfg.Senders, cfg.IdleTimeout = senders, -1
+				cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			})
+			for i := range 1000 {
+				say(t, c, fmt.Sprint("s", i%10), i/10+1)
+			}
+			time.Sleep(time.Hour)
+			if n := len(rec.all()); n > senders*12+40 { // each finds a lone suspect, then a pair of requests every five minutes
+				t.Errorf("%d requests in an hour", n)
+			}
+			var se *StatusError
+			if err := c.Health(); !errors.As(err, &se) || se.Code != 400 {
+				t.Errorf("Health is %v", err)
+			}
+			if s := c.Stats(); s.Pending != 1000 {
+				t.Errorf("%+v", s)
+			}
+			if n := strings.Count(log.String(), "\n"); n != 1 {
+				t.Errorf("%d log lines:\n%s", n, &log)
+			}
+			fixed.Store(true)
+			time.Sleep(time.Hour)
+			for s := range 10 {
+				checkDelivered(t, rec, fmt.Sprint("s", s), 100)
+			}
+			if err := c.Health(); err != nil {
+				t.Error(err)
+			}
+			c.Close(bg)
+		})
+	}
+}
+
+func TestCollectorWithoutGzipGetsPlainBodies(t *testing.T) {
+	for _, status := range []int{400, 415} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{answer: func(_ int, r request) answer {
+				if r.header.Get("Content-Encoding") != "" {
+					return answer{status: status}
+				}
+				return answer{}
+			}}
+			c := newClient(t, rec, func(cfg *Config) { cfg.Compression = CompressionGzip })
+			for i := range 2000 {
+				say(t, c, "s1", i+1)
+			}
+			if err := c.Close(bg); err != nil {
+				t.Fatal(err)
+			}
+			checkDelivered(t, rec, "s1", 2000)
+			if got := fmt.Sprint(rec.sizes()); got != "[500 500 500 500 500]" { // one in vain
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func TestHookMayPutAnotherEventInPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.BeforeSend = func(e *Event) bool {
+				switch {
+				case e.Message != nil && e.Message.Index == 1:
+					e.Message = &Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "masked"}
+				case e.Message != nil:
+					e.Message = nil
+				case e.Session != nil:
+					*e.Session = Session{ID: "s1", UserID: "u2"}
+				}
+				return true
+			}
+		})
+		c.OpenSession(bg, Session{ID: "s1", UserID: "u1"})
+		say(t, c, "s1", 1)
+		say(t, c, "s1", 2)
+		c.Close(bg)
+		got := rec.delivered()
+		if len(got) != 2 || c.Stats().Dropped[DropBeforeSend] != 1 {
+			t.Fatalf("%v", got)
+		}
+		if s := got[0].Properties.GetSessionProperties(); s.UserId != "u2" || s.AssistantId != DefaultAssistantID {
+			t.Error(s)
+		}
+		if m := got[1].Properties.GetMessageProperties(); m.MessageContent != "masked" || m.ContentLength != nil {
+			t.Error(m)
+		}
+	})
+}
+
+func TestFullBufferIsSentAtOnce(t *testing.T) { // AL-5
+	for _, overflow := range []Overflow{OverflowReject, OverflowBlock, OverflowDropOldest} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{}
+			c := newClient(t, rec, func(cfg *Config) {
+				cfg.BufferEvents, cfg.Senders, cfg.FlushInterval, cfg.Overflow = 100, 8, time.Hour, overflow
+			})
+			start := time.Now()
+			for i := range 1000 {
+				c.CreateMessage(bg, Message{SessionID: fmt.Sprint("s", i%20), Index: i + 1, Role: RoleUser, Content: "x"})
+				if i%100 == 99 {
+					c.CreateMessage(bg, Message{SessionID: "s", Index: i + 1, Role: RoleUser, Content: "one too many"})
+					synctest.Wait()
+				}
+			}
+			if took := time.Since(start); took != 0 {
+				t.Errorf("overflow %d: waited %v for a healthy collector", overflow, took)
+			}
+			if n := len(rec.delivered()); n < 900 {
+				t.Errorf("overflow %d: %d delivered", overflow, n)
+			}
+			c.Close(bg)
+		})
+	}
+}
+
+func TestCloseKeepsIdleClosesThatAreUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.CloseSessionsOnShutdown = true
+			cfg.BeforeSend = func(e *Event) bool {
+				if e.SessionEnd != nil {
+					time.Sleep(100 * time.Millisecond)
+				}
+				return true
+			}
+		})
+		for i := range 10 {
+			say(t, c, fmt.Sprint("s", i), 1)
+		}
+		time.Sleep(DefaultIdleTimeout + 250*time.Millisecond) // in the third of them
+		if err := c.Close(bg); err != nil {
+			t.Error(err)
+		}
+		idle := 0
+		for _, e := range closes(rec) {
+			if e.Properties.GetSessionProperties().CloseReason == 2 {
+				idle++
+			}
+		}
+		if n := len(closes(rec)); n != 10 || uint64(idle) != c.Stats().IdleCloses {
+			t.Errorf("%d closes, %d of them idle, %d counted", n, idle, c.Stats().IdleCloses)
+		}
+	})
+}
+
+// heapAfter is how much more is on the heap after f.
+func heapAfter(f func()) int {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	return int(after.HeapAlloc) - int(before.HeapAlloc)
+}
+
+func TestDeliveredEventsLeaveNoMemoryBehind(t *testing.T) {
+	cfg := Config{ProjectID: "p", APIKey: "k"}.withDefaults()
+	b := newBuffer(&cfg)
+	grown := heapAfter(func() {
+		entry := modelEntry("x", 1<<20)
+		for range 40 {
+			if _, err := b.push(bg, 0, entry, time.Time{}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := b.push(bg, 0, modelEntry("y", 1), time.Time{}, nil); err != nil { // and this one waits on
+			t.Fatal(err)
+		}
+		for range 40 {
+			b.cut(0, 1, "id")
+			b.delivered(0)
+		}
+	})
+	if grown > 4<<20 {
+		t.Errorf("%d bytes after 40 MiB were delivered", grown)
+	}
+	runtime.KeepAlive(b)
+}
+
+func TestBufferStaysWithinItsBytesWhateverTheSizeOfEvents(t *testing.T) {
+	for _, size := range []int{100, 5_000, 9_000, 33_000, 70_000} {
+		cfg := Config{ProjectID: "p", APIKey: "k", BufferBytes: 16 << 20, BufferEvents: 1 << 20}.withDefaults()
+		b := newBuffer(&cfg)
+		entry := modelEntry("x", size)
+		grown := heapAfter(func() {
+			for range 2 { // the second time with what the first left behind
+				for {
+					if _, err := b.push(bg, 0, entry, time.Time{}, nil); err != nil {
+						break
+					}
+				}
+				for i := 0; i < 100; i++ {
+					if b.cut(0, 500, "id") != nil {
+						b.delivered(0)
+					}
+				}
+			}
+		})
+		if grown > cfg.BufferBytes*5/4 {
+			t.Errorf("events of %d bytes: %d bytes for a budget of %d", size, grown, cfg.BufferBytes)
+		}
+		runtime.KeepAlive(b)
+	}
+}
+
+func TestReceiptsTellOfEveryEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(int, request) answer { return answer{takes: time.Second} }}
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.BufferEvents, cfg.BatchEvents, cfg.Overflow, cfg.Senders = 50, 7, OverflowDropOldest, 3
+			cfg.BeforeSend = func(e *Event) bool { return e.Message.Index != 13 }
+		})
+		receipts := make([]*Receipt, 300)
+		for i := range receipts {
+			var ctx context.Context
+			ctx, receipts[i] = WithReceipt(bg)
+			if err := c.CreateMessage(ctx, Message{SessionID: fmt.Sprint("s", i%5), Index: i + 1, Role: RoleUser, Content: "x"}); err != nil {
+				t.Fatal(err)
+			}
+			if i%40 == 0 {
+				time.Sleep(time.Second)
+			}
+		}
+		told := make(map[DropReason]uint64)
+		delivered := uint64(0)
+		for _, r := range receipts {
+			var de *DropError
+			if err := r.Wait(within(t, time.Minute)); err == nil {
+				delivered++
+			} else if errors.As(err, &de) {
+				told[de.Reason]++
+			} else {
+				t.Error(err)
+			}
+		}
+		s := c.Stats()
+		if delivered != s.Delivered || told[DropOverflow] != s.Dropped[DropOverflow] || told[DropBeforeSend] != 1 || told[DropOverflow] == 0 {
+			t.Errorf("receipts say %d delivered, dropped %v; counted %+v", delivered, told, s)
+		}
+		c.Close(bg)
+	})
+}
+
+func TestOneReceiptForEventsThatSettleApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(n int, _ request) answer { return answer{takes: time.Duration(n+1) * time.Second} }}
+		c := newClient(t, rec, func(cfg *Config) { cfg.BatchEvents = 1 })
+		ctx, receipt := WithReceipt(bg)
+		start := time.Now()
+		for i := range 3 {
+			c.CreateMessage(ctx, Message{SessionID: "s1", Index: i + 1, Role: RoleUser, Content: "x"})
+		}
+		if err := receipt.Wait(within(t, time.Minute)); err != nil || time.Since(start) != 6*time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		c.Close(bg)
+	})
+}
+
+func TestLateFailureNeitherEndsTheProbeNorLosesItsRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(discard, 3)
+		enter := func() ticket {
+			t.Helper()
+			pass, err := g.enter(within(t, time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pass
+		}
+		g.report(enter(), outcome{verdict: accepted})
+		first, second, third := enter(), enter(), enter()
+		down := outcome{verdict: failed, err: errors.New("reset")}
+		g.report(first, down)
+		probe := enter()
+		if !probe.probe {
+			t.Fatal("not a probe")
+		}
+		g.report(second, down)
+		if pass, _, _, _ := g.tryEnter(); pass {
+			t.Error("a second probe while the first is out")
+		}
+		start := time.Now()
+		g.report(third, outcome{verdict: failed, err: errors.New("busy"), retryAfter: time.Minute})
+		g.report(probe, outcome{verdict: aborted})
+		enter()
+		if waited := time.Since(start); waited != time.Minute {
+			t.Errorf("went again after %v", waited)
+		}
+	})
+}
+
+// endless is a body that never ends.
+type endless struct{ done <-chan struct{} }
+
+func (e endless) Read([]byte) (int, error) { <-e.done; return 0, context.Canceled }
+func (e endless) Close() error             { return nil }
+
+type endlessAnswer int
+
+func (status endlessAnswer) RoundTrip(req *http.Request) (*http.Response, error) {
+	io.Copy(io.Discard, req.Body)
+	return &http.Response{StatusCode: int(status), ContentLength: -1, Header: http.Header{}, Body: endless{req.Context().Done()}}, nil
+}
+
+func TestBodyThatDoesNotEndDoesNotHoldTheVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, nil, func(cfg *Config) { cfg.HTTPClient = &http.Client{Transport: endlessAnswer(200)} })
+		say(t, c, "s1", 1)
+		start := time.Now()
+		if err := c.Flush(bg); err != nil || time.Since(start) > maxBodyWait {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		c.Close(bg)
+	})
+}
+
+func TestMaskedTextKeepsItsLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.Redact = RedactAll
+			cfg.BeforeSend = func(*Event) bool { return true } // checks again
+		})
+		short := func(n int) string { return strings.Repeat("a@b.co ", 400)[:n-1] + "x" }
+		for _, err := range []error{
+			c.OpenSession(bg, Session{ID: "s1", UserID: "u1", Title: short(256), Properties: Properties{"a": short(256)}}),
+			c.CreateSessionFeedback(bg, SessionFeedback{SessionID: "s1", Type: ThumbsUp, Comment: short(2000), Reasons: []string{short(64)}}),
+		} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		c.Close(bg)
+		if title := rec.delivered()[0].Properties.GetSessionProperties().SessionTitle; len(title) != 256 {
+			t.Errorf("title of %d", len(title))
+		}
+	})
+}
+
+func TestCloseTriesInSpiteOfRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		rec := &recorder{answer: func(int, request) answer {
+			if time.Since(start) < time.Second {
+				return answer{status: 503, header: http.Header{"Retry-After": {"30"}}}
+			}
+			return answer{}
+		}}
+		c := newClient(t, rec, nil)
+		say(t, c, "s1", 1)
+		if err := c.Close(within(t, 5*time.Second)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRejectedAndOverflowingEventsAreLoggedOncePerKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logBuffer
+		const marker = "zebra"
+		rec := &recorder{answer: func(_ int, r request) answer {
+			a := poison(422, 3, 5, 7)(0, r)
+			a.body = `{"code":"invalid_argument","message":"cannot take ` + marker + `"}`
+			return a
+		}}
+		c := newClient(t, rec, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		for i := range 10 {
+			say(t, c, "s1", i+1)
+		}
+		c.Close(bg)
+		if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "422 (invalid_argument)") || strings.Contains(text, marker) {
+			t.Errorf("log:\n%s", text)
+		}
 	})
 }

@@ -35,7 +35,8 @@
 // bytes under the same request id, with full jitter between 0.1 s and 30 s or when the collector's Retry-After says. A
 // refused key, a wrong path and the like are asked about every few minutes; [Client.Health] says what is wrong. When the
 // collector refuses a batch as it is (400, 413, 422), it is halved until the event at fault is alone; that one is
-// dropped, the others are delivered.
+// dropped, the others are delivered. A collector that refuses everything is noticed, by a request without events, and
+// asked rarely: nothing is dropped for its fault.
 //
 // At any moment, in [Stats]:
 //
@@ -65,7 +66,8 @@
 //
 // The default host is a collector on the same machine; plain http to any other needs [Config.Insecure]. [Config.Redact]
 // masks kinds of personal data, [Config.BeforeSend] sees every event and may change or drop it, [Config.NoContent] keeps
-// every word in the process. Neither content nor keys appear in errors and logs.
+// every word in the process. Neither content nor keys appear in errors and logs; what a collector's answer says is in
+// [StatusError.Message] alone.
 //
 // # Testing your app
 //

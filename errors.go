@@ -83,7 +83,10 @@ func (e *DeliveryError) Unwrap() error { return e.Err }
 type StatusError struct {
 	// Code is the HTTP status.
 	Code int
-	// Message is the start of the answer's text, at most 1 KiB, on one line and without the API key.
+	// Reason is the Connect code the answer gave, such as "unauthenticated", empty if none.
+	Reason string
+	// Message is the start of the answer's text, at most 1 KiB, on one line and without the API key. It may quote what
+	// was sent, so it is part of no error text and no log.
 	Message string
 	// RetryAfter is what the collector asked for, zero if nothing, at most 5 minutes.
 	RetryAfter time.Duration
@@ -91,8 +94,8 @@ type StatusError struct {
 
 func (e *StatusError) Error() string {
 	msg := fmt.Sprintf("align: the collector answered %d", e.Code)
-	if e.Message != "" {
-		msg += ": " + e.Message
+	if e.Reason != "" {
+		msg += " (" + e.Reason + ")"
 	}
 	return msg
 }

@@ -22,7 +22,7 @@ const (
 )
 
 // Event is one recorded thing, as [Config.BeforeSend] sees it before it is encoded. Exactly one of the pointers is set;
-// what they point to, maps and slices included, belongs to the hook, which may change it.
+// what it points to, maps and slices included, belongs to the hook, which may change it or point to another.
 type Event struct {
 	// Type says which pointer is set.
 	Type EventType
@@ -33,6 +33,34 @@ type Event struct {
 	Message         *Message
 	MessageFeedback *MessageFeedback
 	SessionFeedback *SessionFeedback
+}
+
+// payload returns what the hook has left for an event of its type, nil if nothing.
+func (e *Event) payload(kind payload) payload {
+	switch kind.(type) {
+	case *User:
+		return orNil(e.User)
+	case *Session:
+		return orNil(e.Session)
+	case *SessionEnd:
+		return orNil(e.SessionEnd)
+	case *Message:
+		return orNil(e.Message)
+	case *MessageFeedback:
+		return orNil(e.MessageFeedback)
+	}
+	return orNil(e.SessionFeedback)
+}
+
+// orNil makes a nil pointer a nil payload.
+func orNil[P interface {
+	*T
+	payload
+}, T any](p P) payload {
+	if p == nil {
+		return nil
+	}
+	return p
 }
 
 // payload is what can be recorded: one of the public structs, by pointer. Each knows its limits (in its validate tags),

@@ -92,7 +92,7 @@ func wanted(p payload) *ingestionv1alpha.Event {
 			SessionId: p.SessionID, MessageIndexHint: int32(p.Index), MessageContent: p.Content, MessageCreateTime: timestamp(p.CreateTime),
 			MessageRole: ingestionv1alpha.EventProperties_MessageProperties_Role(role),
 		}
-		if p.contentLength >= 0 {
+		if p.shortened {
 			m.ContentLength = proto.Int64(int64(p.contentLength))
 		}
 		props.ReservedProperties = &ingestionv1alpha.EventProperties_MessageProperties_{MessageProperties: m}
@@ -199,7 +199,7 @@ func FuzzEncode(f *testing.F) {
 			&User{ID: user, DisplayName: content, Email: value, IP: key, CountryCode: session, CreateTime: at, Properties: props},
 			&Session{ID: session, UserID: user, AssistantID: key, Title: content, StartTime: at, Properties: props},
 			&SessionEnd{SessionID: session, Reason: CloseShutdown, EndTime: at},
-			&Message{SessionID: session, Index: int(index), Role: RoleAssistant, Content: content, CreateTime: at, Properties: props, contentLength: len(content)},
+			&Message{SessionID: session, Index: int(index), Role: RoleAssistant, Content: content, CreateTime: at, Properties: props, shortened: len(content)%2 == 0, contentLength: len(content)},
 			&MessageFeedback{SessionID: session, Index: int(index), Type: FeedbackType(key), Comment: content, Reasons: []string{"r" + value, "r"}, UserID: user},
 			&SessionFeedback{SessionID: session, Type: FeedbackType(key), Comment: content, UserID: user},
 		} {

@@ -24,7 +24,7 @@ type MessageFeedback struct {
 	Reasons []string `validate:"max=10,dive,nonblank,text,max=64"`
 	// UserID is the voter, at most 64 Unicode code points. Empty means the session's user. Each voter has one current
 	// vote on a message: the last.
-	UserID string `validate:"omitempty,text,max=64"`
+	UserID string `validate:"omitempty,nonblank,text,max=64"`
 }
 
 // CreateMessageFeedback records a thumb on a message. It is no activity: it neither keeps a session open nor opens it
@@ -42,7 +42,7 @@ func (f *MessageFeedback) attach(e *Event)         { e.MessageFeedback = f }
 func (f *MessageFeedback) normalize()              {}
 
 func (f *MessageFeedback) redact(mask func(string) string) {
-	f.Comment, f.Reasons = mask(f.Comment), redactAll(f.Reasons, mask)
+	f.Comment, f.Reasons = clip(mask(f.Comment), 2000), redactAll(f.Reasons, mask)
 }
 
 func (f *MessageFeedback) withholdContent() { f.Comment, f.Reasons = "", nil }
@@ -65,7 +65,7 @@ type SessionFeedback struct {
 	// Reasons are what the voter ticked: at most 10, each 1 to 64 Unicode code points.
 	Reasons []string `validate:"max=10,dive,nonblank,text,max=64"`
 	// UserID is the voter, at most 64 Unicode code points. Empty means the session's user.
-	UserID string `validate:"omitempty,text,max=64"`
+	UserID string `validate:"omitempty,nonblank,text,max=64"`
 }
 
 // CreateSessionFeedback records a thumb on a whole session. Like [Client.CreateMessageFeedback] it is no activity.
@@ -82,7 +82,7 @@ func (f *SessionFeedback) attach(e *Event)         { e.SessionFeedback = f }
 func (f *SessionFeedback) normalize()              {}
 
 func (f *SessionFeedback) redact(mask func(string) string) {
-	f.Comment, f.Reasons = mask(f.Comment), redactAll(f.Reasons, mask)
+	f.Comment, f.Reasons = clip(mask(f.Comment), 2000), redactAll(f.Reasons, mask)
 }
 
 func (f *SessionFeedback) withholdContent() { f.Comment, f.Reasons = "", nil }
@@ -102,11 +102,22 @@ func appendVote(b []byte, vote FeedbackType, comment string, reasons []string, u
 	return appendString(b, fieldFeedbackUserID, userID)
 }
 
+// clip cuts s to at most n code points: a mask may be longer than what it hides.
+func clip(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i]
+		}
+		n--
+	}
+	return s
+}
+
 // redactAll returns reasons masked, in a new slice: the old one is the caller's.
 func redactAll(reasons []string, mask func(string) string) []string {
 	masked := make([]string, len(reasons))
 	for i, reason := range reasons {
-		masked[i] = mask(reason)
+		masked[i] = clip(mask(reason), 64)
 	}
 	return masked
 }

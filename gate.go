@@ -35,6 +35,7 @@ type gate struct {
 	failures int             // in a row, since it was
 	since    time.Time       // when the first of them was
 	cause    error           // the last of them
+	doubt    bool            // nothing was accepted since an event was dropped as refused, or ever
 	warned   bool            // the log was told of this outage
 	known    map[string]bool // kinds of causes the log was told of
 	until    time.Time       // nobody passes before, but for passes
@@ -45,19 +46,22 @@ type gate struct {
 }
 
 func newGate(log *slog.Logger, senders int) *gate {
-	return &gate{log: log, senders: senders, changed: make(chan struct{}), known: make(map[string]bool)}
+	return &gate{log: log, senders: senders, changed: make(chan struct{}), doubt: true, known: make(map[string]bool)}
 }
+
+// ticket is leave to make one attempt, to be handed in with its outcome.
+type ticket struct{ probe bool }
 
 // enter waits until its caller may make an attempt, and then the caller must report how that went.
 // It returns ctx's error if that comes first.
-func (g *gate) enter(ctx context.Context) error {
+func (g *gate) enter(ctx context.Context) (ticket, error) {
 	for {
-		pass, wait, changed := g.tryEnter()
+		pass, t, wait, changed := g.tryEnter()
 		if pass {
-			return ctx.Err()
+			return t, nil
 		}
 		if err := await(ctx, changed, wait); err != nil {
-			return err
+			return ticket{}, err
 		}
 	}
 }
@@ -80,40 +84,60 @@ func await(ctx context.Context, changed <-chan struct{}, wait time.Duration) err
 }
 
 // tryEnter lets the caller pass, or says how long to wait: zero when only a change can help.
-func (g *gate) tryEnter() (pass bool, wait time.Duration, changed <-chan struct{}) {
+func (g *gate) tryEnter() (pass bool, t ticket, wait time.Duration, changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	wait = time.Until(g.until)
 	switch {
 	case g.probing:
-		return false, 0, g.changed
+		return false, t, 0, g.changed
 	case wait <= 0:
 		g.probing = !g.well
-		return true, 0, nil
+		return true, ticket{probe: g.probing}, 0, nil
 	case g.passes > 0:
 		g.passes--
-		return true, 0, nil
+		return true, t, 0, nil
 	}
-	return false, wait, g.changed
+	return false, t, wait, g.changed
 }
 
 // report notes the outcome of an attempt.
-func (g *gate) report(out outcome) {
+func (g *gate) report(t ticket, out outcome) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer g.announce()
-	switch out.verdict {
-	case accepted, refused: // it answers: it is well, whatever it thinks of this batch
-		g.recover()
-	case aborted:
+	if t.probe {
 		g.probing = false
-	default:
-		g.fail(out)
+	}
+	switch out.verdict {
+	case accepted:
+		g.doubt = false
+		g.recover()
+	case refused: // it answers: it is well, whatever it thinks of this batch, unless it has never liked one
+		if !g.doubt {
+			g.recover()
+		}
+	case failed, blocked:
+		g.fail(t, out)
 	}
 }
 
+// convicted notes that an event was dropped because the collector refused it.
+func (g *gate) convicted() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.doubt = true
+}
+
+// doubtful reports whether a refusal may be the collector's fault: it has accepted nothing since it refused an event.
+func (g *gate) doubtful() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.doubt
+}
+
 func (g *gate) recover() {
-	g.well, g.probing = true, false
+	g.well = true
 	if g.failures == 0 {
 		return
 	}
@@ -130,15 +154,18 @@ func (g *gate) recover() {
 	}
 }
 
-func (g *gate) fail(out outcome) {
-	if !g.well && !g.probing {
-		return // was under way when another sender found out
+func (g *gate) fail(t ticket, out outcome) {
+	if !g.well && !t.probe { // was under way when another sender found out
+		if later := time.Now().Add(out.retryAfter); out.retryAfter > 0 && later.After(g.until) && !g.closing {
+			g.until = later
+		}
+		return
 	}
 	if g.failures == 0 {
 		g.since = time.Now()
 	}
 	g.failures++
-	g.well, g.probing = false, false
+	g.well = false
 	g.cause = out.err
 	g.passes = 0
 	g.until = time.Now().Add(g.delay(out))
@@ -163,17 +190,18 @@ func kindOf(err error) string {
 // delay is how long to stay away after a failure: what the collector asked for, else a random time below a bound that
 // doubles with each failure in a row ("full jitter").
 func (g *gate) delay(out outcome) time.Duration {
-	lo, hi := minBackoff, maxBackoff
+	hi := maxBackoff
 	switch {
-	case out.retryAfter > 0:
-		return out.retryAfter
-	case g.closing:
+	case g.closing: // the last chance
 		hi = maxClosingBackoff
 	case out.verdict == blocked:
-		lo, hi = minBlockedBackoff, maxBlockedBackoff
+		bound := min(minBlockedBackoff<<min(g.failures, 20), maxBlockedBackoff)
+		return max(out.retryAfter, bound-rand.N(bound/4))
+	case out.retryAfter > 0:
+		return out.retryAfter
 	}
-	bound := min(lo<<min(g.failures, 20), hi)
-	return lo + rand.N(bound-lo+1)
+	bound := min(minBackoff<<min(g.failures, 20), hi)
+	return minBackoff + rand.N(bound-minBackoff+1)
 }
 
 // hurry ends the wait under way and shortens those to come: the client is closing.

@@ -15,6 +15,7 @@ import (
 // copied into them, so there is nothing for the garbage collector to scan, no moment at which everything is copied, and
 // no string of the caller's kept alive.
 type idleTracker struct {
+	base   time.Time // what seen counts from; by the monotonic clock, so that a step of the wall clock closes nothing
 	seed   maphash.Seed
 	byID   map[uint64]uint32 // first slot of each hash of an id; further ones of the same hash are linked
 	chunks [][]idleSlot
@@ -26,7 +27,7 @@ type idleTracker struct {
 
 // idleSlot is one session. Slot 0 is the list's sentinel: its next is the quietest session, its prev the liveliest.
 type idleSlot struct {
-	seen       int64 // when its activity was recorded, Unix nanoseconds: the order of the list
+	seen       int64 // when its activity was recorded, nanoseconds since base: the order of the list
 	activity   int64 // when its latest activity happened by its own account, Unix nanoseconds
 	prev, next uint32
 	same       uint32 // next slot whose id has the same hash, 0 for none
@@ -40,8 +41,8 @@ const (
 	maxNanoSeconds = math.MaxInt64 / 1_000_000_000 // what an int64 of nanoseconds can say, to either side of 1970
 )
 
-func newIdleTracker() *idleTracker {
-	return &idleTracker{seed: maphash.MakeSeed(), byID: make(map[uint64]uint32), long: make(map[uint32]string)}
+func newIdleTracker(base time.Time) *idleTracker {
+	return &idleTracker{base: base, seed: maphash.MakeSeed(), byID: make(map[uint64]uint32), long: make(map[uint32]string)}
 }
 
 // quiet is a session that has gone quiet, with the time of its last activity.
@@ -53,7 +54,7 @@ type quiet struct {
 // touch notes activity of a session that was recorded now and happened at activity; zero means now.
 // It reports whether the tracker was empty before.
 func (t *idleTracker) touch(id string, now, activity time.Time) (first bool) {
-	if sec := activity.Unix(); activity.IsZero() || sec < -maxNanoSeconds || sec > maxNanoSeconds {
+	if sec := activity.Unix(); activity.IsZero() || sec <= -maxNanoSeconds || sec >= maxNanoSeconds {
 		activity = now
 	}
 	hash := maphash.String(t.seed, id)
@@ -67,7 +68,7 @@ func (t *idleTracker) touch(id string, now, activity time.Time) (first bool) {
 	s := t.at(i)
 	s.activity = max(s.activity, activity.UnixNano())
 	// Callers read the clock before they come here, so two may arrive out of order: the list must not.
-	s.seen = now.UnixNano()
+	s.seen = t.since(now)
 	if last := t.head().prev; last != 0 {
 		s.seen = max(s.seen, t.at(last).seen)
 	}
@@ -84,30 +85,28 @@ func (t *idleTracker) forget(id string) {
 	}
 }
 
-// expired appends to dst sessions without activity since deadline, at most as many as dst has room for, and forgets them.
-func (t *idleTracker) expired(dst []quiet, deadline time.Time) []quiet {
-	for len(dst) < cap(dst) && t.open > 0 {
-		i := t.head().next
+// due appends to dst sessions without activity since deadline, the quietest first, at most as many as dst has room for.
+func (t *idleTracker) due(dst []quiet, deadline time.Time) []quiet {
+	if t.open == 0 {
+		return dst
+	}
+	for i := t.head().next; i != 0 && len(dst) < cap(dst); i = t.at(i).next {
 		s := t.at(i)
-		if s.seen > deadline.UnixNano() {
+		if s.seen > t.since(deadline) {
 			break
 		}
-		q := quiet{t.idOf(i), time.Unix(0, s.activity)}
-		dst = append(dst, q)
-		t.unlink(i)
-		t.removeFrom(maphash.String(t.seed, q.id), i)
+		dst = append(dst, quiet{t.idOf(i), time.Unix(0, s.activity)})
 	}
 	return dst
 }
 
-// restore takes back a session that expired but could not be closed yet. It stays due, unless it was touched meanwhile.
-func (t *idleTracker) restore(q quiet) {
-	hash := maphash.String(t.seed, q.id)
-	if t.find(hash, q.id) != 0 {
-		return
+// forgetQuiet stops following a session, unless it was active after deadline.
+func (t *idleTracker) forgetQuiet(id string, deadline time.Time) {
+	hash := maphash.String(t.seed, id)
+	if i := t.find(hash, id); i != 0 && t.at(i).seen <= t.since(deadline) {
+		t.unlink(i)
+		t.removeFrom(hash, i)
 	}
-	i := t.add(hash, q.id, q.activity)
-	t.linkBefore(i, t.head().next)
 }
 
 // next returns when the quietest session was last seen; false when none is open.
@@ -115,8 +114,10 @@ func (t *idleTracker) next() (time.Time, bool) {
 	if t.open == 0 {
 		return time.Time{}, false
 	}
-	return time.Unix(0, t.at(t.head().next).seen), true
+	return t.base.Add(time.Duration(t.at(t.head().next).seen)), true
 }
+
+func (t *idleTracker) since(now time.Time) int64 { return int64(now.Sub(t.base)) }
 
 func (t *idleTracker) at(i uint32) *idleSlot { return &t.chunks[i/slotsPerChunk][i%slotsPerChunk] }
 func (t *idleTracker) head() *idleSlot       { return t.at(0) }

@@ -262,7 +262,7 @@ func TestMillionSessionsAreSmallAndNothingToScan(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	tracker := newIdleTracker()
+	tracker := newIdleTracker(time.Unix(0, 0))
 	var id [36]byte
 	for i := range sessions {
 		hex.Encode(id[4:], binary.BigEndian.AppendUint64(nil, uint64(i)))
@@ -378,7 +378,7 @@ func TestManySessionsUseOneTimer(t *testing.T) {
 
 // Ids of one hash share an entry of the index: here all do, by way of an index that knows one hash only.
 func TestSessionsOfOneHashAreKeptApart(t *testing.T) {
-	tracker := newIdleTracker()
+	tracker := newIdleTracker(time.Unix(0, 0))
 	now := time.Unix(1, 0)
 	const hash = 42
 	for _, id := range []string{"a", "b", "c", "d"} {
@@ -410,9 +410,10 @@ func TestSessionsOfOneHashAreKeptApart(t *testing.T) {
 // FuzzIdle compares the tracker with a map that is searched from end to end.
 func FuzzIdle(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 0x43, 4, 0x85, 6, 0xc7})
+	f.Add([]byte{0x00, 0x02, 0x04, 0x3e, 0x3e, 0xc1, 0xf1, 0xf1, 0xf0}) // one speaks while it is being closed
 	f.Add([]byte(strings.Repeat("\x01\x41\x81\xc1", 30)))
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		tracker, model := newIdleTracker(), make(map[string]time.Time)
+		tracker, model := newIdleTracker(time.Unix(0, 0)), make(map[string]time.Time)
 		long := strings.Repeat("x", len(idleSlot{}.id)) // some ids do not fit into their slot
 		now := time.Unix(1_000_000, 0)
 		for _, op := range ops {
@@ -432,7 +433,7 @@ func FuzzIdle(f *testing.F) {
 				delete(model, id)
 			case 3:
 				deadline := now.Add(-5 * time.Second)
-				due := tracker.expired(make([]quiet, 0, 3), deadline)
+				due := tracker.due(make([]quiet, 0, 3), deadline)
 				var want []quiet
 				for id, last := range model {
 					if !last.After(deadline) {
@@ -448,14 +449,17 @@ func FuzzIdle(f *testing.F) {
 						t.Fatalf("due %v, want %v", due, want)
 					}
 				}
-				if len(due) == 3 && op&1 == 1 { // as when the buffer is full
-					for _, q := range slices.Backward(due) {
-						tracker.restore(q)
-					}
-					continue
+				if op&2 == 2 {
+					continue // as when the buffer is full
 				}
-				for _, q := range due {
-					delete(model, q.id)
+				for i, q := range due {
+					if i == 1 && op&1 == 1 { // speaks while it is being closed
+						tracker.touch(q.id, now, time.Time{})
+						model[q.id] = now
+					} else {
+						delete(model, q.id)
+					}
+					tracker.forgetQuiet(q.id, deadline)
 				}
 			}
 			if tracker.open != len(model) {

@@ -34,7 +34,8 @@ type Message struct {
 	// Properties are the message's own.
 	Properties Properties `validate:"properties"`
 
-	// contentLength is what Content measured in code points before it was cut or left out; negative when it is whole.
+	// shortened says that Content was cut or left out, and contentLength what it measured before, in code points.
+	shortened     bool
 	contentLength int
 }
 
@@ -50,7 +51,7 @@ func (m *Message) lane() string                 { return m.SessionID }
 func (m *Message) properties() *Properties      { return &m.Properties }
 func (m *Message) attach(e *Event)              { e.Message = m }
 func (m *Message) redact(f func(string) string) { m.Content = f(m.Content) }
-func (m *Message) normalize()                   { m.contentLength = -1 }
+func (m *Message) normalize()                   {}
 
 // keeps reports whether the message keeps the limits that its tags state, at a tenth of what reading the tags costs: of
 // all calls this is the one that an app makes for every message. A fuzz test holds it against the tags.
@@ -65,7 +66,7 @@ func (m *Message) keeps(r *rules) bool {
 
 // withholdContent keeps the length alone.
 func (m *Message) withholdContent() {
-	m.contentLength = utf8.RuneCountInString(m.Content)
+	m.shortened, m.contentLength = true, utf8.RuneCountInString(m.Content)
 	m.Content = ""
 }
 
@@ -80,7 +81,7 @@ func (m *Message) cut(limit int) bool {
 	for end > 0 && !utf8.RuneStart(m.Content[end]) {
 		end--
 	}
-	m.contentLength = utf8.RuneCountInString(m.Content)
+	m.shortened, m.contentLength = true, utf8.RuneCountInString(m.Content)
 	m.Content = m.Content[:end] + marker
 	return true
 }
@@ -91,7 +92,7 @@ func (m *Message) appendFields(b []byte) []byte {
 	b = appendUint(b, fieldMessageRole, wireRole(m.Role))
 	b = appendString(b, fieldMessageContent, m.Content)
 	b = appendTimestamp(b, fieldMessageCreateTime, m.CreateTime)
-	if m.contentLength >= 0 {
+	if m.shortened {
 		b = appendOptionalUint(b, fieldContentLength, uint64(m.contentLength))
 	}
 	return b

@@ -226,7 +226,7 @@ func (w *world) check(t *testing.T, closeErr error) {
 	}
 }
 
-// Every schedule is a seed: to play one again, run with -run 'Invariant.*/seed_N$'.
+// A seed fixes a schedule's settings and the sequence of its draws; which goroutine draws when is the scheduler's.
 func TestInvariantHoldsUnderRandomFaults(t *testing.T) {
 	for seed := range uint64(*schedules) {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {

@@ -50,30 +50,86 @@ func (s *sender) run(ctx context.Context) error {
 
 // deliver makes attempts with one batch until it is settled or split. It returns ctx's error if that comes first.
 func (s *sender) deliver(ctx context.Context, b *batch) error {
-	body := newBody(b, s.transport.gzip)
-	defer body.release()
+	body := newBody(b, s.transport.gzip.Load())
+	defer func() { body.release() }()
 	for {
-		if err := s.gate.enter(ctx); err != nil {
+		out, err := s.attempt(ctx, body)
+		if err != nil {
 			return err
 		}
-		out := s.transport.send(ctx, body)
-		s.gate.report(out)
-		switch out.verdict {
-		case accepted:
+		if out.refusesPacked() && body.packed != nil && !s.transport.gzipProven.Load() {
+			// Perhaps it is the packing that it does not like.
+			body.release()
+			body = newBody(b, false)
+			if out, err = s.attempt(ctx, body); err != nil {
+				return err
+			}
+			if out.verdict == accepted {
+				s.transport.gzip.Store(false)
+			}
+		}
+		switch {
+		case out.verdict == accepted:
 			s.buf.delivered(s.lane)
 			return nil
-		case refused:
-			s.split(b, out.err)
+		case out.verdict == refused && b.events > 1:
+			s.suspects = b.end()
+			s.buf.putBack(s.lane)
 			return nil
-		case aborted:
-			return out.err
+		case out.verdict == refused:
+			guilty, err := s.isGuilty(ctx, out)
+			if err != nil {
+				return err
+			}
+			if guilty {
+				s.suspects = 0
+				s.gate.convicted()
+				s.dropped(s.buf.drop(s.lane, DropRejected, out.err))
+				return nil
+			}
 		}
 	}
 }
 
+// attempt sends once the gate lets it.
+func (s *sender) attempt(ctx context.Context, body *body) (outcome, error) {
+	pass, err := s.gate.enter(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	out := s.transport.send(ctx, body)
+	s.gate.report(pass, out)
+	if out.verdict == aborted {
+		return out, out.err
+	}
+	return out, nil
+}
+
+// isGuilty reports whether an event that was refused alone is itself to blame. If the collector has accepted nothing
+// since it last refused an event, it may refuse everything, a wrong port or proxy that answers 400, say: then a request
+// without events is the control. Refused, it is the collector that is not well, and nothing is dropped.
+func (s *sender) isGuilty(ctx context.Context, out outcome) (bool, error) {
+	if !s.gate.doubtful() {
+		return true, nil
+	}
+	pass, err := s.gate.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	control := s.transport.send(ctx, newBody(&batch{id: requestID()}, false))
+	if control.verdict == refused {
+		control = outcome{verdict: blocked, err: out.err}
+	}
+	s.gate.report(pass, control)
+	if control.verdict == aborted {
+		return false, control.err
+	}
+	return control.verdict == accepted, nil
+}
+
 // size is how many events the next batch may have. While a group is suspect, half of it goes: if that is refused, it is
 // the new, smaller group; if it is accepted, the poison is in the other half. A culprit among n costs at most
-// ⌈log₂ n⌉ such batches and one with it alone; nothing is dropped that was not refused alone.
+// ⌈log₂ n⌉ such batches and one with it alone: nothing is dropped that was not refused alone.
 func (s *sender) size() int {
 	if s.suspects == 0 {
 		return s.buf.batchEvents
@@ -84,15 +140,4 @@ func (s *sender) size() int {
 		return s.buf.batchEvents
 	}
 	return (n + 1) / 2
-}
-
-// split answers a refusal: a lone event is dropped, anything larger goes back to be halved.
-func (s *sender) split(b *batch, cause error) {
-	if b.events == 1 {
-		s.suspects = 0
-		s.dropped(s.buf.drop(s.lane, DropRejected, cause))
-		return
-	}
-	s.suspects = b.end()
-	s.buf.putBack(s.lane)
 }

@@ -12,7 +12,7 @@ type Session struct {
 	// UserID says whose session it is: 1 to 64 Unicode code points.
 	UserID string `validate:"nonblank,text,max=64"`
 	// AssistantID says which assistant answers. At most 64 Unicode code points; empty means "DEFAULT".
-	AssistantID string `validate:"omitempty,text,max=64"`
+	AssistantID string `validate:"omitempty,nonblank,text,max=64"`
 	// Title is shown on the dashboard. At most 256 Unicode code points.
 	Title string `validate:"omitempty,text,max=256"`
 	// StartTime is when the session began. Zero means the moment of the call.
@@ -36,7 +36,7 @@ func (s *Session) kind() EventType              { return EventOpenSession }
 func (s *Session) lane() string                 { return s.ID }
 func (s *Session) properties() *Properties      { return &s.Properties }
 func (s *Session) attach(e *Event)              { e.Session = s }
-func (s *Session) redact(f func(string) string) { s.Title = f(s.Title) }
+func (s *Session) redact(f func(string) string) { s.Title = clip(f(s.Title), 256) }
 
 func (s *Session) withholdContent() { s.Title = "" }
 

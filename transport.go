@@ -2,11 +2,13 @@ package align
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 )
@@ -17,6 +19,7 @@ const (
 	maxRetryAfter   = 5 * time.Minute
 	maxErrorText    = 1 << 10
 	maxDrainedBytes = 64 << 10 // past this a new connection is cheaper than reading on
+	maxBodyWait     = 250 * time.Millisecond
 )
 
 // verdict classifies what became of one attempt.
@@ -37,23 +40,37 @@ type outcome struct {
 	retryAfter time.Duration
 }
 
+// refusesPacked reports whether the answer may be about the body's compression.
+func (o outcome) refusesPacked() bool {
+	if status, ok := errors.AsType[*StatusError](o.err); ok {
+		return o.verdict == refused || status.Code == http.StatusUnsupportedMediaType
+	}
+	return false
+}
+
 // transport delivers one batch once. It keeps no state and decides no retries.
 type transport struct {
 	client  *http.Client
 	owned   bool // the client's transport is ours to close
 	url     string
 	key     string
-	gzip    bool
 	timeout time.Duration
+
+	gzip       atomic.Bool // compress
+	gzipProven atomic.Bool // a compressed request was accepted
 }
 
 func newTransport(cfg *Config) *transport {
-	t := &transport{url: cfg.Host + collectPath, key: cfg.APIKey, gzip: cfg.compress(), timeout: cfg.AttemptTimeout}
+	t := &transport{url: cfg.Host + collectPath, key: cfg.APIKey, timeout: cfg.AttemptTimeout}
+	t.gzip.Store(cfg.compress())
 	client := http.Client{}
 	if cfg.HTTPClient != nil {
 		client = *cfg.HTTPClient
 	} else {
-		rt := http.DefaultTransport.(*http.Transport).Clone()
+		rt := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second}
+		if def, ok := http.DefaultTransport.(*http.Transport); ok { // apps replace it with wrappers
+			rt = def.Clone()
+		}
 		rt.MaxIdleConnsPerHost = cfg.Senders
 		client.Transport = rt
 		t.owned = true
@@ -95,14 +112,29 @@ func (t *transport) send(ctx context.Context, body *body) outcome {
 	switch {
 	case err == nil:
 		defer resp.Body.Close()
-		return t.classify(resp)
+		// The status line says it all. A body that does not end must not hold the verdict.
+		defer time.AfterFunc(maxBodyWait, cancel).Stop()
+		out := t.classify(resp)
+		if out.verdict == accepted && body.packed != nil {
+			t.gzipProven.Store(true)
+		}
+		return out
 	case ctx.Err() != nil:
 		return outcome{verdict: aborted, err: ctx.Err()}
 	case errors.Is(err, context.DeadlineExceeded):
 		return outcome{verdict: failed, err: errAttemptTimeout}
 	}
-	return outcome{verdict: failed, err: err}
+	return outcome{verdict: failed, err: &networkError{t.clean([]byte(err.Error())), err}}
 }
+
+// networkError is why there was no answer, in words fit for a log: a malformed answer is quoted in the error it causes.
+type networkError struct {
+	text string
+	err  error
+}
+
+func (e *networkError) Error() string { return "align: " + e.text }
+func (e *networkError) Unwrap() error { return e.err }
 
 var errAttemptTimeout = errors.New("align: the collector did not answer in time")
 
@@ -116,6 +148,7 @@ func (t *transport) classify(resp *http.Response) outcome {
 	io.CopyN(io.Discard, resp.Body, maxDrainedBytes)
 	err := &StatusError{
 		Code:       code,
+		Reason:     connectCode(text),
 		Message:    t.clean(text),
 		RetryAfter: min(retryAfter(resp.Header.Get("Retry-After"), time.Now()), maxRetryAfter),
 	}
@@ -129,8 +162,9 @@ func (t *transport) classify(resp *http.Response) outcome {
 	return out
 }
 
-// clean makes an answer's text fit for a log: one line, without our key, whatever the server put there.
+// clean makes a text from elsewhere fit to be kept: one line of at most maxErrorText bytes, without our key.
 func (t *transport) clean(text []byte) string {
+	text = text[:min(len(text), maxErrorText)]
 	s := strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
@@ -145,6 +179,15 @@ func (t *transport) clean(text []byte) string {
 		}
 	}
 	return s
+}
+
+// connectCode returns the code of a Connect error, empty if the text is none.
+func connectCode(text []byte) string {
+	var e struct{ Code string }
+	if json.Unmarshal(text, &e) != nil || len(e.Code) > 32 || strings.Trim(e.Code, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return ""
+	}
+	return e.Code
 }
 
 // retryAfter reads both forms of the header, seconds and a date. Zero means that it asks for nothing we understand; more

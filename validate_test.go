@@ -101,6 +101,7 @@ func TestLimitsAreEnforcedBeforeBuffering(t *testing.T) { // AL-10 to AL-66
 		{"session", &Session{ID: "s", UserID: "u"}, ""},
 		{"session blank ids", &Session{ID: " ", UserID: ""}, "Session.ID required; Session.UserID required"},
 		{"session ids 65", &Session{ID: é(65), UserID: é(65), AssistantID: é(65)}, "Session.AssistantID max 64 code points; Session.ID max 64 code points; Session.UserID max 64 code points"},
+		{"session assistant blank", &Session{ID: "s", UserID: "u", AssistantID: "\t"}, "Session.AssistantID required"},
 		{"session title 257", &Session{ID: "s", UserID: "u", Title: é(257)}, "Session.Title max 256 code points"},
 		{"session properties 11", &Session{ID: "s", UserID: "u", Properties: props(11)}, "Session.Properties count 10 properties"},
 		{"session end", &SessionEnd{SessionID: "s"}, ""},
@@ -130,6 +131,7 @@ func TestLimitsAreEnforcedBeforeBuffering(t *testing.T) { // AL-10 to AL-66
 		{"message feedback reasons 11", mf(func(f *MessageFeedback) { f.Reasons = make([]string, 11) }), "MessageFeedback.Reasons count 10 elements"},
 		{"session feedback", &SessionFeedback{SessionID: "s", Type: ThumbsDown}, ""},
 		{"session feedback blank", &SessionFeedback{}, "SessionFeedback.SessionID required; SessionFeedback.Type oneof thumbs_up, thumbs_down"},
+		{"session feedback voter blank", &SessionFeedback{SessionID: "s", Type: ThumbsUp, UserID: " "}, "SessionFeedback.UserID required"},
 		{"session feedback voter 65", &SessionFeedback{SessionID: "s", Type: ThumbsUp, UserID: é(65)}, "SessionFeedback.UserID max 64 code points"},
 	}
 	for _, test := range tests {
