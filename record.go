@@ -1,0 +1,190 @@
+package align
+
+import (
+	"context"
+	"encoding/hex"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// record is the one path of every event: normalize, validate, redact, encode once, append to the buffer.
+func (c *Client) record(ctx context.Context, p payload) error {
+	if c == nil || c.buf == nil || c.closing.Load() {
+		return ErrClosed
+	}
+	now := time.Now()
+	if c.cfg.Disabled {
+		c.drop(ctx, p, DropDisabled, now)
+		return nil
+	}
+	err := c.accept(ctx, p, now)
+	if err == nil {
+		c.follow(p, now)
+	}
+	return err
+}
+
+// accept is record without the bookkeeping: what the client records on its own account comes this way, too.
+func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
+	p.normalize()
+	if err := c.rules.check(p); err != nil {
+		c.buf.refuse()
+		return err
+	}
+	if c.cfg.Redact != 0 {
+		c.redact(p)
+	}
+	if c.cfg.BeforeSend != nil {
+		left, reason := c.beforeSend(p)
+		if reason != "" {
+			c.drop(ctx, p, reason, now)
+			return nil
+		}
+		p = left
+		p.normalize()
+		if err := c.rules.check(p); err != nil {
+			c.buf.refuse()
+			return err
+		}
+	}
+	cut := c.withhold(p)
+	err := c.enqueue(ctx, p, now)
+	if cut && err == nil {
+		c.truncated.Add(1)
+	}
+	return err
+}
+
+// drop accounts for an event that is accepted and dropped before it has become bytes.
+func (c *Client) drop(ctx context.Context, p payload, reason DropReason, now time.Time) {
+	c.buf.vanish(reason)
+	if r := receiptFrom(ctx); r != nil {
+		r.add()
+		r.settle(&DropError{Reason: reason})
+	}
+	id := c.ids.next(now)
+	c.tell([]Drop{{EventID: hex.EncodeToString(id[:]), EventType: p.kind(), SessionID: sessionOf(p), Reason: reason}})
+}
+
+// enqueue encodes an event and hands it to the buffer. It keeps nothing of p.
+func (c *Client) enqueue(ctx context.Context, p payload, now time.Time) error {
+	scratch := scratchPool.Get().(*[]byte)
+	entry := appendEvent((*scratch)[:0], c.cfg.ProjectID, c.ids.next(now), now, p)
+	dropped, err := c.buf.push(ctx, c.laneOf(p), entry, now, receiptFrom(ctx))
+	if cap(entry) <= maxScratch {
+		*scratch = entry
+		scratchPool.Put(scratch)
+	}
+	c.tell(dropped)
+	return err
+}
+
+// scratchPool holds buffers to encode in before the buffer's lock is taken, so that it is held for one copy only.
+var scratchPool = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
+
+// maxScratch keeps one large message from staying in the pool for good.
+const maxScratch = 64 << 10
+
+// laneOf spreads sessions over the senders, each session always to the same one.
+func (c *Client) laneOf(p payload) int {
+	if len(c.buf.lanes) == 1 {
+		return 0
+	}
+	return int(maphash.String(c.seed, p.lane()) % uint64(len(c.buf.lanes)))
+}
+
+func sessionOf(p payload) string {
+	if p.kind() == EventIdentify {
+		return ""
+	}
+	return p.lane()
+}
+
+// redact masks personal data in everything of p that people write.
+func (c *Client) redact(p payload) {
+	p.redact(c.cfg.Redact.Redact)
+	if props := p.properties(); props != nil && len(*props) > 0 {
+		masked := make(Properties, len(*props)) // the old one is the caller's
+		for k, v := range *props {
+			masked[k] = clip(c.cfg.Redact.Redact(v), c.cfg.Limits.PropertyValue)
+		}
+		*props = masked
+	}
+}
+
+// beforeSend asks the hook and returns what it has left of the event, or why the event is to be dropped.
+func (c *Client) beforeSend(p payload) (left payload, reason DropReason) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.cfg.Logger.Error("align: Config.BeforeSend panicked, event dropped", "event_type", p.kind())
+			left, reason = nil, DropPanic
+		}
+	}()
+	if props := p.properties(); props != nil {
+		*props = maps.Clone(*props)
+	}
+	event := Event{Type: p.kind()}
+	p.attach(&event)
+	if f := event.MessageFeedback; f != nil {
+		f.Reasons = slices.Clone(f.Reasons)
+	}
+	if f := event.SessionFeedback; f != nil {
+		f.Reasons = slices.Clone(f.Reasons)
+	}
+	if !c.cfg.BeforeSend(&event) {
+		return nil, DropBeforeSend
+	}
+	if left = event.payload(p); left == nil {
+		return nil, DropBeforeSend
+	}
+	return left, ""
+}
+
+// withhold leaves out what may not leave the process, and cuts what is too long to. It reports whether it cut.
+func (c *Client) withhold(p payload) (cut bool) {
+	if c.cfg.NoContent {
+		if w, ok := p.(interface{ withholdContent() }); ok {
+			w.withholdContent()
+		}
+	}
+	m, ok := p.(*Message)
+	return ok && m.cut(c.cfg.MaxContentBytes)
+}
+
+// tell passes drops on to Config.OnDrop, and the first of each kind to the log.
+func (c *Client) tell(drops []Drop) {
+	if len(drops) == 0 {
+		return
+	}
+	if d := drops[0]; c.isNews(d) {
+		c.cfg.Logger.Warn("align: dropping events", "reason", d.Reason, "event_type", d.EventType, "error", d.Err)
+	}
+	if c.cfg.OnDrop == nil {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.cfg.Logger.Error("align: Config.OnDrop panicked")
+		}
+	}()
+	for _, d := range drops {
+		c.cfg.OnDrop(d)
+	}
+}
+
+// isNews reports whether the log was not told of such a drop yet. What the app itself decided is none.
+func (c *Client) isNews(d Drop) bool {
+	switch d.Reason {
+	case DropDisabled, DropBeforeSend, DropPanic, DropClosed: // DropClosed has a line of its own
+		return false
+	}
+	kind := string(d.Reason)
+	if d.Err != nil {
+		kind += kindOf(d.Err)
+	}
+	_, told := c.told.LoadOrStore(kind, true)
+	return !told
+}
