@@ -56,7 +56,11 @@ func TestEveryFaultOfTheWireEndsInDelivery(t *testing.T) {
 		t.Run(fault.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := aligntest.NewServer(t)
-				c := srv.Client(t, func(cfg *align.Config) { cfg.Senders = 3; cfg.BatchEvents = 10; cfg.Compression = align.CompressionGzip })
+				c := srv.Client(t, func(cfg *align.Config) {
+					cfg.Senders = 3
+					cfg.BatchEvents = 10
+					cfg.Compression = align.CompressionGzip
+				})
 				srv.Respond(aligntest.Flap(2, fault))
 				for s := range 5 {
 					record(t, c, fmt.Sprint("s", s), 1, 30)
