@@ -303,6 +303,9 @@ func (c *Client) Health() error {
 	return c.gate.health()
 }
 
+// GoString is String: %#v does not look inside either.
+func (c *Client) GoString() string { return c.String() }
+
 // Stats are a client's counts, in events unless they say otherwise, since New. At any moment
 // Accepted = Delivered + all of Dropped + Pending.
 type Stats struct {

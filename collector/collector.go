@@ -21,11 +21,19 @@ import (
 // DefaultIdleTimeout is how long a session may be without activity before it counts as closed.
 const DefaultIdleTimeout = 30 * time.Minute
 
+// MaxProperties is how many custom properties a view shows: of a conversation, a user, or a version of a message. Of more
+// it shows those with the smallest keys, byte by byte, because that choice does not depend on which arrived first. The
+// facts keep them all.
+const MaxProperties = 1000
+
+// MaxPageBytes is where a page of a list ends though it has fewer rows than were asked for.
+const MaxPageBytes = 8 << 20
+
 // Errors of a [Store] that a caller branches on.
 var (
 	// ErrNotFound says that the project has no such thing.
 	ErrNotFound = errors.New("collector: not found")
-	// ErrBusy says that the store's queue is full: try again in a moment.
+	// ErrBusy says that the store's queue is full, and did not get emptier in time: try again in a moment.
 	ErrBusy = errors.New("collector: busy")
 	// ErrPageToken says that a page token was not made by this store.
 	ErrPageToken = errors.New("collector: page token not understood")
@@ -91,16 +99,16 @@ type Conversation struct {
 	StartTime time.Time
 	// LastActivity is the latest of openings, messages and the end times that closes report. Feedback is no activity.
 	LastActivity time.Time
-	// CloseTime and CloseReason are of the close with the greatest CloseTime. An explicit close speaks for the moment it
-	// was made; an idle one only for the activity its client had seen, so later activity on another replica wins.
-	// Zero when there is none.
+	// CloseTime and CloseReason are of the close with the greatest CloseTime. An idle close speaks only for the activity its
+	// client had seen, so later activity on another replica wins. Every other speaks for the moment it was made, or for the
+	// end time it reports where that is later: what it says is over cannot still be open. Zero when there is none.
 	CloseTime   time.Time
 	CloseReason string
 	// MessageCount counts distinct message indexes.
 	MessageCount int
 	// Vote is the latest vote by [Order] on the session as a whole.
 	Vote Vote
-	// Properties holds, key by key, the last value by [Order] of openings and closes.
+	// Properties holds, key by key, the last value by [Order] of openings and closes; see [MaxProperties].
 	Properties map[string]string
 }
 
@@ -144,13 +152,14 @@ const (
 
 // Message is the current version of a message: of all events at its index, the last by [Order].
 type Message struct {
-	Index      int32
-	Role       string // user, assistant, system, tool or human
-	Content    string
-	Time       time.Time
-	Versions   int // events at this index that differ in role or content
-	Vote       Vote
-	Comment    string // of the current vote
+	Index    int32
+	Role     string // user, assistant, system, tool or human
+	Content  string
+	Time     time.Time
+	Versions int // events at this index that differ in role or content
+	Vote     Vote
+	Comment  string // of the current vote
+	// Properties holds, key by key, the last value by [Order] of this version's events; see [MaxProperties].
 	Properties map[string]string
 }
 
@@ -170,10 +179,13 @@ type User struct {
 	CompanyID   string
 	CompanyName string
 	CompanyType string
-	Properties  map[string]string
+	// Properties holds, key by key, the last value by [Order]; see [MaxProperties].
+	Properties map[string]string
 }
 
-// Page asks for one page of a list. Token is empty for the first, else what the page before returned.
+// Page asks for one page of a list. Token is empty for the first, else what the page before returned. A page has Size rows
+// as long as there are more, but ends before [MaxPageBytes] of text, with one row at least: only the token says whether
+// another follows.
 type Page struct {
 	Size  int
 	Token string
@@ -206,7 +218,8 @@ type Key struct {
 type Store interface {
 	// Append stores a batch and returns when it is durable. It stores all of it or, with an error, none.
 	// A fact already here under the same project and id is counted as a duplicate and changes nothing.
-	// It returns ErrBusy at once when too much is waiting already.
+	// When too much is waiting already it waits for room, first come first served, and returns ErrBusy when there is none
+	// for some seconds, or when too many wait for room as well.
 	Append(ctx context.Context, project string, batch Batch) (Appended, error)
 
 	// Conversations lists a project's conversations by start time, newest first, ties by id, and the next page's token,
@@ -214,6 +227,8 @@ type Store interface {
 	Conversations(ctx context.Context, project string, page Page) ([]Conversation, string, error)
 	// Messages lists the current messages of a conversation by index. ErrNotFound when there is no such conversation.
 	Messages(ctx context.Context, project, conversation string, page Page) ([]Message, string, error)
+	// User returns what is known of a user, or ErrNotFound.
+	User(ctx context.Context, project, id string) (User, error)
 	// Totals counts what a project holds.
 	Totals(ctx context.Context, project string) (Totals, error)
 
@@ -222,7 +237,8 @@ type Store interface {
 	// KeyByHash returns the key with that hash, or ErrNotFound.
 	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
 
-	// Ready returns nil when the store can write.
+	// Ready returns nil when the store can write. After an append that the disk refused it does not, until one succeeded or
+	// would.
 	Ready(ctx context.Context) error
 	// Close waits for appends under way, then frees everything. Appends after it return an error.
 	Close() error

@@ -18,9 +18,6 @@ import (
 	alignv1 "github.com/openalign/align/proto/gen/align/v1"
 )
 
-// maxRequestBytes bounds a request, which holds an id, a token and a number.
-const maxRequestBytes = 64 << 10
-
 // Page sizes, as align/v1/conversations.proto promises them.
 const (
 	defaultConversations, maxConversations = 50, 500
@@ -47,7 +44,7 @@ var _ alignv1connect.ConversationServiceHandler = (*Service)(nil)
 func New(store Store, idle time.Duration, log *slog.Logger) (string, http.Handler) {
 	path, handler := alignv1connect.NewConversationServiceHandler(&Service{store: store, idle: idle, log: log},
 		connect.WithReadMaxBytes(maxRequestBytes))
-	return path, http.MaxBytesHandler(handler, maxRequestBytes)
+	return path, answerable(handler)
 }
 
 // SearchConversations lists the project's conversations, newest first.

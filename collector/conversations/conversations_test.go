@@ -1,7 +1,10 @@
 package conversations_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -302,5 +305,61 @@ func TestStoreThatFailsIsUnavailableAndSaysNoMore(t *testing.T) {
 	_, err := serve(t, broken{s}, key, time.Hour).search(t, &alignv1.SearchConversationsRequest{})
 	if connect.CodeOf(err) != connect.CodeUnavailable || strings.Contains(err.Error(), "fire") {
 		t.Errorf("error %v, want unavailable that tells nothing", err)
+	}
+}
+
+// Whatever is wrong with a request, the answer is a Connect error, with a status that says whether to come again.
+func TestErrorsAreConnectErrors(t *testing.T) {
+	s, key := openStore(t)
+	api := serve(t, s, key, time.Hour)
+	const search, list = "/align.v1.ConversationService/SearchConversations", "/align.v1.ConversationService/ListMessages"
+	large := `{"pageToken":"` + strings.Repeat("x", 64<<10) + `"}`
+	var zipped bytes.Buffer
+	zip := gzip.NewWriter(&zipped)
+	_, _ = zip.Write([]byte(large))
+	_ = zip.Close()
+	for _, c := range []struct {
+		method, target, mediaType, encoding, body string
+		status                                    int
+		code                                      string
+	}{
+		{"POST", search, "application/json", "", large, 413, "resource_exhausted"},
+		{"POST", list, "application/proto", "", strings.Repeat("x", 65<<10), 413, "resource_exhausted"},
+		{"POST", search, "application/json", "gzip", zipped.String(), 413, "resource_exhausted"},
+		{"POST", search, "application/json", "gzip", "{}", 400, "invalid_argument"},
+		{"POST", search, "", "", "{}", 415, "unimplemented"},
+		{"POST", search, "text/html", "", "{}", 415, "unimplemented"},
+		{"POST", search, ";", "", "{}", 415, "unimplemented"},
+		{"GET", search, "", "", "", 415, "unimplemented"},
+		{"PUT", search, "application/json", "", "{}", 405, "unimplemented"},
+		{"POST", "/align.v1.ConversationService/Other", "application/json", "", "{}", 404, "unimplemented"},
+		{"POST", "/align.v1.ConversationService/", "application/json", "", "{}", 404, "unimplemented"},
+		{"POST", search, "application/json", "", "{", 400, "invalid_argument"},
+		{"POST", search, "application/json; charset=UTF-8", "", "{}", 200, ""},
+		{"POST", search, "application/json; odd=1", "", "{}", 200, ""},
+		{"GET", search + "?encoding=json&message=%7B%7D", "", "", "", 200, ""},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), c.method, api.url+c.target, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+key)
+		if c.mediaType != "" {
+			r.Header.Set("Content-Type", c.mediaType)
+		}
+		if c.encoding != "" {
+			r.Header.Set("Content-Encoding", c.encoding)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said struct{ Code string }
+		err = json.NewDecoder(resp.Body).Decode(&said)
+		resp.Body.Close()
+		if resp.StatusCode != c.status || said.Code != c.code || err != nil || resp.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s as %q %s: status %d, %s, code %q, %v; want %d, %q", c.method, c.target, c.mediaType, c.encoding,
+				resp.StatusCode, resp.Header.Get("Content-Type"), said.Code, err, c.status, c.code)
+		}
 	}
 }

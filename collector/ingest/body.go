@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,9 +18,9 @@ import (
 // What one request may bring.
 const (
 	// MaxWireBytes bounds a body as it comes over the wire.
-	MaxWireBytes = 8 << 20
+	MaxWireBytes = 16 << 20
 	// MaxBodyBytes bounds a body once decompressed.
-	MaxBodyBytes = 64 << 20
+	MaxBodyBytes = 32 << 20
 	// MaxEvents bounds the events of a request. The smallest real event has some 80 bytes, so no client that sends plain
 	// bodies gets near; it is there because an empty event has two bytes on the wire and a hundred in memory.
 	MaxEvents = 100_000
@@ -30,33 +31,85 @@ var (
 	errTooLarge = errors.New("request too large")
 	errEncoding = errors.New("content encoding not understood: send identity or gzip")
 	errBroken   = errors.New("body cannot be read")
+	errDamaged  = fmt.Errorf("%w: it ends early or is damaged", errBroken)
+	errNoRoom   = errors.New("too many requests are being read; try again")
 )
 
+// maxDeflate is how many times its size a deflated text can become.
+const maxDeflate = 1032
+
 // readBody reads a body and undoes its compression, both bounded: nothing is decompressed beyond the limit, not even to
-// find out how large it is.
-func readBody(r *http.Request) ([]byte, error) {
-	if r.ContentLength > MaxWireBytes {
-		return nil, tooLarge(MaxWireBytes, "")
+// find out how large it is. It waits until there is room. The caller calls done when it needs the body no more.
+func (r room) readBody(req *http.Request) (body []byte, done func(), err error) {
+	if req.ContentLength > MaxWireBytes {
+		return nil, nil, tooLarge(MaxWireBytes, "")
 	}
-	wire, err := readAtMost(r.Body, MaxWireBytes, "")
-	if err != nil {
-		return nil, err
-	}
-	switch strings.ToLower(r.Header.Get("Content-Encoding")) {
+	zipped := false
+	switch strings.ToLower(req.Header.Get("Content-Encoding")) {
 	case "", "identity":
-		return wire, nil
 	case "gzip", "x-gzip":
-		if len(wire) == 0 {
-			return wire, nil
-		}
-		unzip, err := gzip.NewReader(bytes.NewReader(wire))
-		if err != nil {
-			return nil, fmt.Errorf("%w: not gzip", errBroken)
-		}
-		return readAtMost(unzip, MaxBodyBytes, " after decompression")
+		zipped = true
 	default:
-		return nil, errEncoding
+		return nil, nil, errEncoding
 	}
+	most := int64(MaxWireBytes) + 1 // what may come of a body whose length is not said, to see that it is too much
+	if req.ContentLength >= 0 {
+		most = req.ContentLength
+	}
+	share, err := r.take(req.Context(), min(most, smallBytes))
+	if err != nil {
+		return nil, nil, errNoRoom
+	}
+	defer func() {
+		if err != nil {
+			share.keep(0)
+		}
+	}()
+	body, err = share.readWire(req, most, zipped)
+	if err == nil && zipped && len(body) > 0 {
+		body, err = share.unzip(req.Context(), body)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	share.keep(int64(len(body)))
+	return body, func() { share.keep(0) }, nil
+}
+
+// readWire reads a body of at most most bytes as it comes over the wire. When it is more than small, room for what it will
+// be decompressed is taken with that for the rest of it.
+func (s *share) readWire(req *http.Request, most int64, zipped bool) ([]byte, error) {
+	first, err := io.ReadAll(io.LimitReader(req.Body, s.small))
+	if err != nil {
+		return nil, errDamaged
+	}
+	if int64(len(first)) < s.small || most == s.small {
+		return first, nil
+	}
+	more := most - s.small
+	if zipped {
+		more += MaxBodyBytes
+	}
+	if s.takeLarge(req.Context(), more) != nil {
+		return nil, errNoRoom
+	}
+	return readAtMost(io.MultiReader(bytes.NewReader(first), req.Body), MaxWireBytes, "")
+}
+
+// unzip decompresses a body that came in full: its client has done its part and may hang up.
+func (s *share) unzip(ctx context.Context, wire []byte) ([]byte, error) {
+	if s.large == 0 {
+		ctx, cancel := patience(ctx)
+		defer cancel()
+		if s.takeLarge(ctx, min(maxDeflate*int64(len(wire)), MaxBodyBytes)) != nil {
+			return nil, errNoRoom
+		}
+	}
+	plain, err := gzip.NewReader(bytes.NewReader(wire))
+	if err != nil {
+		return nil, fmt.Errorf("%w: not gzip", errBroken)
+	}
+	return readAtMost(plain, MaxBodyBytes, " after decompression")
 }
 
 func readAtMost(from io.Reader, limit int64, when string) ([]byte, error) {
@@ -65,7 +118,7 @@ func readAtMost(from io.Reader, limit int64, when string) ([]byte, error) {
 	case int64(len(body)) > limit:
 		return nil, tooLarge(limit, when)
 	case err != nil:
-		return nil, fmt.Errorf("%w: it ends early or is damaged", errBroken)
+		return nil, errDamaged
 	}
 	return body, nil
 }
@@ -82,6 +135,9 @@ func refuse(w http.ResponseWriter, err error) {
 	case errors.Is(err, errEncoding):
 		w.Header().Set("Accept-Encoding", "gzip")
 		reply.Error(w, http.StatusUnsupportedMediaType, connect.CodeUnimplemented, err.Error())
+	case errors.Is(err, errNoRoom):
+		w.Header().Set("Retry-After", "1")
+		reply.Error(w, http.StatusTooManyRequests, connect.CodeResourceExhausted, err.Error())
 	default:
 		reply.Error(w, http.StatusBadRequest, connect.CodeInvalidArgument, err.Error())
 	}

@@ -21,7 +21,8 @@ const (
 // check returns why an event is no good, or "" when it is. It asks only for what the event means nothing without:
 // whatever else is odd, a client that has sent it cannot be asked again, so it is kept. Newlines in ids are kept, blank
 // content is what was said, an assistant_id of DEFAULT is an id like any other, an ip beside a country is the views' to
-// settle, and custom properties are not checked at all: one client does not either.
+// settle, and the names of custom properties may be anything: one client does not check them either. An empty feedback type
+// is a vote taken back, also from clients that know no such thing. Only sizes are bounded, and widely.
 func check(event *ingestionv1alpha.Event) Reason {
 	switch id := event.GetId(); {
 	case id == "":
@@ -30,6 +31,9 @@ func check(event *ingestionv1alpha.Event) Reason {
 		return IDTooLong
 	}
 	properties := event.GetProperties()
+	if reason := checkCustom(properties.GetCustomProperties()); reason != "" {
+		return reason
+	}
 	switch event.GetType() {
 	case typeSessionOpen, typeSessionClose:
 		return checkSession(properties.GetSessionProperties())
@@ -41,6 +45,23 @@ func check(event *ingestionv1alpha.Event) Reason {
 		return checkFeedback(properties.GetFeedbackProperties())
 	}
 	return TypeUnknown
+}
+
+// checkCustom bounds what an event says beside the schema: each property is kept, and may be merged into a conversation's.
+func checkCustom(custom map[string]*ingestionv1alpha.EventProperties_CustomPropertyValue) Reason {
+	if len(custom) > MaxProperties {
+		return PropertiesTooMany
+	}
+	reason := Reason("") // the same one whatever the order of the map
+	for key, value := range custom {
+		if tooLong(key, MaxKeyLength) {
+			return PropertyKeyTooLong
+		}
+		if tooLong(value.GetStringValue(), MaxValueLength) {
+			reason = PropertyValueTooLong
+		}
+	}
+	return reason
 }
 
 // checkSession lets an opening come without a user, as it lets a close: the session is known all the same.

@@ -69,10 +69,15 @@ type intake struct {
 // take makes a fact of one event, or sets it aside.
 func (in *intake) take(raw []byte, decode func([]byte) (*ingestionv1alpha.Event, error)) {
 	event, err := decode(raw)
-	reason := Unreadable
-	if err == nil {
+	var reason Reason
+	switch {
+	case err == nil:
 		mend(event, raw, in.now)
 		reason = check(event)
+	case errors.Is(err, errTooManyProperties):
+		reason = PropertiesTooMany
+	default:
+		reason = Unreadable
 	}
 	if reason != "" {
 		in.batch.SetAside = append(in.batch.SetAside, collector.SetAside{

@@ -19,6 +19,7 @@ import (
 	"math"
 	"mime"
 	"net/http"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -43,13 +44,14 @@ type Appender interface {
 type Handler struct {
 	store    Appender
 	log      *slog.Logger
+	room     room
 	counters counters
 	connect  *connect.Handler
 }
 
 // New returns a handler that stores into store. It logs what it sets aside: counts and reasons, never content.
 func New(store Appender, log *slog.Logger) *Handler {
-	h := &Handler{store: store, log: log}
+	h := &Handler{store: store, log: log, room: newRoom()}
 	h.connect = connect.NewUnaryHandler(Path, h.collect,
 		connect.WithCodec(codec{name: "proto", split: splitBinary, decode: decodeBinary}),
 		connect.WithCodec(codec{name: "json", split: splitJSON, decode: decodeJSON}),
@@ -78,12 +80,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"send application/proto or application/json")
 		return
 	}
-	body, err := readBody(r)
+	body, done, err := h.room.readBody(r)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
+	defer done()
 	h.connect.ServeHTTP(w, withBody(r, mediaType, body))
+}
+
+// storeTimeout is how long a request that was read in full may wait, for room and for the store. Clients give up after 10 s.
+const storeTimeout = 9 * time.Second
+
+// patience is a context for what has to be done with a request that was read in full, whether or not its client stays.
+func patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 }
 
 // collect stores what the codec made of a request.
@@ -97,8 +108,11 @@ func (h *Handler) collect(ctx context.Context, req *connect.Request[intake]) (*c
 
 	var appended collector.Appended
 	if len(in.batch.Facts)+len(in.batch.SetAside) > 0 {
+		// The batch is here in full. A client that hangs up now need not send it again, and some never would.
+		storing, cancel := patience(ctx)
+		defer cancel()
 		var err error
-		if appended, err = h.store.Append(ctx, key.Project, in.batch); err != nil {
+		if appended, err = h.store.Append(storing, key.Project, in.batch); err != nil {
 			return nil, h.notStored(ctx, key.Project, err)
 		}
 	}
@@ -108,9 +122,6 @@ func (h *Handler) collect(ctx context.Context, req *connect.Request[intake]) (*c
 
 // notStored turns an error of the store into one that makes the client come again.
 func (h *Handler) notStored(ctx context.Context, project string, err error) error {
-	if ctx.Err() != nil { // the client has gone, or its own deadline has passed: not the store's failure
-		return ctx.Err()
-	}
 	if errors.Is(err, collector.ErrBusy) {
 		busy := connect.NewError(connect.CodeResourceExhausted, errors.New("too much is waiting to be stored; try again"))
 		busy.Meta().Set("Retry-After", "1")

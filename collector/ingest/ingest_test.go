@@ -249,6 +249,49 @@ func TestTimesThatCannotBeKeptAreOutOfTheEventToo(t *testing.T) {
 	}
 }
 
+func TestEveryTimeOfAnEventIsMended(t *testing.T) {
+	for name, zero := range map[string]string{"the year 10000": `"+010000-01-01T00:00:00Z"`, "1970": `"1970-01-01T00:00:00Z"`, "2200": `"2200-01-01T00:00:00Z"`} {
+		s := new(store)
+		body := strings.ReplaceAll(`{"events":[
+			{"id":"open","type":"session_open","createTime":AT,"properties":{"sessionProperties":{"sessionId":"s1","sessionStartTime":AT,"sessionEndTime":AT}}},
+			{"id":"user","type":"user_recognize","createTime":AT,"properties":{"userProperties":{"userId":"u1","userCreateTime":AT}}},
+			{"id":"message","type":"message_create","createTime":AT,"properties":{"messageProperties":{"sessionId":"s1","messageIndexHint":1,"messageRole":"ROLE_USER","messageContent":"hi","messageCreateTime":AT}}}
+		]}`, "AT", zero)
+		collect(ingest.New(s, slog.New(slog.DiscardHandler)), s, "application/json", strings.NewReader(body))
+		if len(s.facts) != 3 {
+			t.Fatalf("%s: %d facts, set aside %v", name, len(s.facts), s.aside)
+		}
+		session := s.facts["open"].Event.GetProperties().GetSessionProperties()
+		user := s.facts["user"].Event.GetProperties().GetUserProperties()
+		message := s.facts["message"].Event.GetProperties().GetMessageProperties()
+		if session.SessionStartTime != nil || session.SessionEndTime != nil || user.UserCreateTime != nil || message.MessageCreateTime != nil {
+			t.Errorf("%s is left in %v, %v or %v", name, session, user, message)
+		}
+		for id, fact := range s.facts {
+			if fact.Event.CreateTime != nil || !fact.Time.Equal(fact.ReceiveTime) {
+				t.Errorf("%s: %s has time %v", name, id, fact.Time)
+			}
+		}
+	}
+}
+
+func TestEventsOfOneMomentKeepTheirOrder(t *testing.T) {
+	at := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+	var all []*ingestionv1alpha.Event
+	for _, id := range []string{"c", "b", "a"} { // the ids say the opposite
+		event := voteOf("")
+		event.Id, event.CreateTime = id, timestamppb.New(at)
+		all = append(all, event)
+	}
+	s := new(store)
+	collect(ingest.New(s, slog.New(slog.DiscardHandler)), s, "application/proto", bytes.NewReader(requestOf(t, all...)))
+	for n, id := range []string{"c", "b", "a"} {
+		if got, want := s.facts[id].Time, at.Add(time.Duration(n)); !got.Equal(want) {
+			t.Errorf("event %d at %v, want %v", n+1, got, want)
+		}
+	}
+}
+
 func TestFieldsOfTheFutureAreKept(t *testing.T) {
 	event := &ingestionv1alpha.Event{Id: "e", Type: "session_close", Properties: &ingestionv1alpha.EventProperties{
 		ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{

@@ -12,6 +12,10 @@ import (
 // of a batch often share one create_time (clients stamp milliseconds) and have random ids, so a thumb up and the thumb
 // down after it would be settled by a coin. Of facts about the same thing at the same time, each is put one nanosecond
 // after the one before: less than any public client can tell, and no fact that overrides nothing is touched.
+//
+// It cannot do more than that. Events of one create_time that arrive in different requests are ordered by id, which for
+// random ids is a coin: which request came first is not known to replicas, nor after a retry. And an event sent again in a
+// request with other company may be given another time there; the store keeps the first it saw.
 func inOrder(facts []collector.Fact) {
 	if len(facts) < 2 {
 		return

@@ -38,6 +38,12 @@ const (
 	TargetUnknown Reason = "feedback_target_unknown"
 	// FeedbackTypeUnknown: neither thumbs_up nor thumbs_down, nor the empty type, which takes a vote back.
 	FeedbackTypeUnknown Reason = "feedback_type_unknown"
+	// PropertiesTooMany: the event has more than MaxProperties custom properties.
+	PropertiesTooMany Reason = "properties_too_many"
+	// PropertyKeyTooLong: the name of a custom property exceeds MaxKeyLength.
+	PropertyKeyTooLong Reason = "property_key_too_long"
+	// PropertyValueTooLong: the value of a custom property exceeds MaxValueLength.
+	PropertyValueTooLong Reason = "property_value_too_long"
 )
 
 // Limits of the collector, in Unicode code points. They are wider than those of the clients, who enforce 64 for ids: a
@@ -45,4 +51,7 @@ const (
 const (
 	MaxIDLength    = 256
 	MaxEmailLength = 256
+	MaxProperties  = 256 // custom properties of one event
+	MaxKeyLength   = 256
+	MaxValueLength = 65_536
 )

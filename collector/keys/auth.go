@@ -16,6 +16,9 @@ import (
 // maxSecretBytes bounds what is hashed for a stranger. Keys have some 60 characters.
 const maxSecretBytes = 256
 
+// statusClientGone is what Connect, like others, calls a request whose client hung up. It is only seen in the log.
+const statusClientGone = 499
+
 // Finder finds keys; a [collector.Store] does.
 type Finder interface {
 	// KeyByHash returns the key with that hash, or [collector.ErrNotFound].
@@ -40,6 +43,8 @@ func Require(scope collector.Scope, finder Finder, log *slog.Logger, next http.H
 		switch {
 		case errors.Is(err, collector.ErrNotFound):
 			unauthenticated(w, "this API key is not known here")
+		case err != nil && r.Context().Err() != nil: // the client has hung up: no failure of ours, and nobody reads this
+			reply.Error(w, statusClientGone, connect.CodeCanceled, "the request was given up")
 		case err != nil:
 			log.ErrorContext(r.Context(), "looking up an API key failed", "error", err)
 			reply.Error(w, http.StatusServiceUnavailable, connect.CodeUnavailable, "API keys cannot be checked right now")

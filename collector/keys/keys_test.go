@@ -108,6 +108,9 @@ func TestRequireLetsOnlyTheRightKeysThrough(t *testing.T) {
 		if w.Code != c.status || reached != (c.status == 200) || !strings.Contains(w.Body.String(), c.code) {
 			t.Errorf("%.40q for %s: status %d, reached %v, body %s", c.header, c.need, w.Code, reached, w.Body)
 		}
+		if got := w.Header().Get("WWW-Authenticate"); (got == "Bearer") != (c.status == 401) {
+			t.Errorf("%.40q for %s: WWW-Authenticate %q with status %d", c.header, c.need, got, w.Code)
+		}
 		if strings.Contains(w.Body.String()+log.String(), ingest) {
 			t.Errorf("%.40q for %s: the key is repeated", c.header, c.need)
 		}
@@ -131,6 +134,20 @@ func TestKeysThatCannotBeLookedUpAreNotRefused(t *testing.T) {
 	h.ServeHTTP(w, r)
 	if w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "fire") {
 		t.Errorf("status %d, body %s; want 503 that tells nothing", w.Code, w.Body)
+	}
+}
+
+func TestClientThatHangsUpIsNoFailureOfTheStore(t *testing.T) {
+	var log bytes.Buffer
+	h := keys.Require(collector.ScopeIngest, finder{err: context.Canceled}, slog.New(slog.NewTextHandler(&log, nil)), http.NotFoundHandler())
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil)
+	r.Header.Set("Authorization", "Bearer align_ingest_x")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != 499 || log.Len() > 0 {
+		t.Errorf("status %d, logged %q; want 499 and nothing", w.Code, &log)
 	}
 }
 

@@ -3,24 +3,24 @@ package server
 import (
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 )
 
-// onePath makes a run of slashes in the path one: clients whose host ends with a slash post to "//ingestion…".
+// onePath makes a path plain: a run of slashes becomes one, because clients whose host ends with a slash post to
+// "//ingestion…", and "." and ".." are resolved. The mux would answer either with a redirect, before any key is checked.
 func onePath(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.Contains(r.URL.Path, "//") {
+		clean := path.Clean("/" + r.URL.Path)
+		if strings.HasSuffix(r.URL.Path, "/") && clean != "/" {
+			clean += "/"
+		}
+		if clean == r.URL.Path && r.URL.RawPath == "" {
 			next.ServeHTTP(w, r)
 			return
 		}
-		var path strings.Builder
-		for i := range len(r.URL.Path) {
-			if c := r.URL.Path[i]; c != '/' || i == 0 || r.URL.Path[i-1] != '/' {
-				path.WriteByte(c)
-			}
-		}
 		plain := r.WithContext(r.Context())
-		plain.URL = &url.URL{Path: path.String(), RawQuery: r.URL.RawQuery}
+		plain.URL = &url.URL{Path: clean, RawQuery: r.URL.RawQuery}
 		next.ServeHTTP(w, plain)
 	})
 }

@@ -4,9 +4,9 @@ package server
 
 import (
 	"cmp"
-	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -34,10 +34,9 @@ type Options struct {
 //	POST /ingestion.v1alpha.IngestionService/CollectEvents      ingest keys
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
 //	GET  /healthz    200 while the process runs
-//	GET  /readyz     200 while it can store; 503 while it cannot, and once Drain was called
+//	GET  /readyz     200 while it can store, as of a second ago at most; 503 while it cannot, and once Drain was called
 type Server struct {
-	store    collector.Store
-	log      *slog.Logger
+	ready    readiness
 	ingest   *ingest.Handler
 	handler  http.Handler
 	draining atomic.Bool
@@ -48,13 +47,15 @@ func New(store collector.Store, opts Options) *Server {
 	log := cmp.Or(opts.Logger, slog.Default())
 	idle := cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout)
 
-	s := &Server{store: store, log: log, ingest: ingest.New(store, log)}
+	s := &Server{ready: readiness{ask: store.Ready, log: log}, ingest: ingest.New(store, log)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle(ingest.Path, keys.Require(collector.ScopeIngest, store, log, s.ingest))
 	conversationsPath, conversationsHandler := conversations.New(store, idle, log)
-	mux.Handle(conversationsPath, keys.Require(collector.ScopeRead, store, log, conversationsHandler))
+	conversationsHandler = keys.Require(collector.ScopeRead, store, log, conversationsHandler)
+	mux.Handle(conversationsPath, conversationsHandler)
+	mux.Handle(strings.TrimSuffix(conversationsPath, "/"), conversationsHandler) // or the mux would redirect there
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply.Error(w, http.StatusNotFound, connect.CodeUnimplemented, "there is nothing at this path")
 	})
@@ -76,18 +77,12 @@ func (s *Server) Ingested() ingest.Counts { return s.ingest.Counts() }
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
 
-// readyTimeout bounds how long /readyz waits for the store: a probe that hangs says less than one that fails.
-const readyTimeout = 2 * time.Second
-
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		say(w, http.StatusServiceUnavailable, "draining")
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-	defer cancel()
-	if err := s.store.Ready(ctx); err != nil {
-		s.log.WarnContext(ctx, "store not ready", "error", err)
+	if err := s.ready.read(r.Context()); err != nil {
 		say(w, http.StatusServiceUnavailable, "store not ready")
 		return
 	}

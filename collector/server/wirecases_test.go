@@ -258,7 +258,7 @@ func refused(status int, code, message string) wireWant {
 	return wireWant{Status: status, Header: map[string]string{"Content-Type": typeJSON}, Code: code, Body: string(body)}
 }
 
-// wireCases are all golden requests, made once: one of them is 64 MiB to compress.
+// wireCases are all golden requests, made once: one of them is 32 MiB to compress.
 var wireCases = sync.OnceValue(func() []wireCase {
 	return slices.Concat(clientCases(), hostileCases(), refusedCases())
 })
@@ -452,6 +452,10 @@ func hostileCases() []wireCase {
 	foreign := odd(2, func(e *event, _ *message) { e.ProjectId = "someone else's" })
 
 	tooMany := strings.Repeat("é", 257)
+	manyCustom := make(custom)
+	for n := range 257 {
+		manyCustom[fmt.Sprint("k", n)] = ""
+	}
 	reasons := []struct {
 		event  *event
 		reason string
@@ -474,6 +478,9 @@ func hostileCases() []wireCase {
 		{evt("n", at(0), says("s1", 9, roleUser, ""), nil), "content_empty"},
 		{evt("o", at(0), &feedback{SessionId: "s1", Type: "thumbs_up"}, nil), "feedback_target_unknown"},
 		{evt("p", at(0), &feedback{SessionId: "s1", FeedbackTarget: onSession, Type: "up"}, nil), "feedback_type_unknown"},
+		{evt("q", at(0), says("s1", 9, roleUser, "x"), manyCustom), "properties_too_many"},
+		{evt("r", at(0), says("s1", 9, roleUser, "x"), custom{tooMany: "x"}), "property_key_too_long"},
+		{evt("s", at(0), says("s1", 9, roleUser, "x"), custom{"x": strings.Repeat("x", 65_537)}), "property_value_too_long"},
 	}
 	everyReason := []*event{good}
 	var asides []wireAside
@@ -542,7 +549,8 @@ func hostileCases() []wireCase {
 		hostile("Another project than the key's: the key's counts.",
 			"project", typeProto, binaryBody("", good, foreign), takenProto(facts(good, foreign)).showing(goodMessage, shown(2, "event 2"))),
 		hostile("Every reason for which an event is set aside, and a good event.",
-			"every-reason", typeProto, binaryBody("", everyReason...), takenProto(facts(good), asides...).showing(goodMessage)),
+			"every-reason", typeProto, binaryBody("", everyReason...), takenProto(facts(good), asides...).showing(goodMessage)).
+			with(func(r *wireRequest) { r.Gunzip = true }),
 		hostile("Events whose bytes are damaged, between good ones, and a field of the future.",
 			"damaged-events", typeProto, damaged, takenProto([]wireFact{noonFact(1), noonFact(2)}, wireAside{"id", "unreadable"},
 				wireAside{"bad", "unreadable"}, wireAside{"", "unreadable"}).showing(goodMessage, shown(2, "event 2"))),
@@ -562,8 +570,8 @@ func refusedCases() []wireCase {
 		c.name = "refused-" + name
 		return c
 	}
-	const tooLarge = "request too large: the limit is 8388608 bytes"
-	huge := append(bytes.Clone(good), protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), make([]byte, 8<<20))...)
+	const tooLarge = "request too large: the limit is 16777216 bytes"
+	huge := append(bytes.Clone(good), protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), make([]byte, 16<<20))...)
 
 	return []wireCase{
 		plain("truncated-binary", "A binary request that ends in the middle of its second event.", typeProto, append(bytes.Clone(good), good[:len(good)-1]...),
@@ -581,12 +589,12 @@ func refusedCases() []wireCase {
 			refused(400, "invalid_argument", "body cannot be read: not gzip")).with(header("Content-Encoding", "gzip")),
 		plain("encoding", "A content encoding nobody sends.", typeProto, good,
 			refused(415, "unimplemented", "content encoding not understood: send identity or gzip")).with(header("Content-Encoding", "br")),
-		plain("too-large", "More than 8 MiB, said so in advance.", typeProto, huge, refused(413, "resource_exhausted", tooLarge)).
+		plain("too-large", "More than 16 MiB, said so in advance.", typeProto, huge, refused(413, "resource_exhausted", tooLarge)).
 			with(func(r *wireRequest) { r.Gunzip = true }),
-		plain("too-large-chunked", "More than 8 MiB, not said in advance.", typeProto, huge, refused(413, "resource_exhausted", tooLarge)).
+		plain("too-large-chunked", "More than 16 MiB, not said in advance.", typeProto, huge, refused(413, "resource_exhausted", tooLarge)).
 			with(func(r *wireRequest) { r.Gunzip, r.Framing = true, "chunked" }),
-		plain("gzip-bomb", "64 KiB that become more than 64 MiB.", typeProto, zip(make([]byte, 64<<20+1)),
-			refused(413, "resource_exhausted", "request too large: the limit is 67108864 bytes after decompression")).
+		plain("gzip-bomb", "32 KiB that become more than 32 MiB.", typeProto, zip(make([]byte, 32<<20+1)),
+			refused(413, "resource_exhausted", "request too large: the limit is 33554432 bytes after decompression")).
 			with(header("Content-Encoding", "gzip")),
 		plain("media-type", "Neither of the two media types.", "text/plain", good,
 			refused(415, "unimplemented", "send application/proto or application/json")),

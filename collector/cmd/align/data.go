@@ -13,7 +13,7 @@ const databaseFile = "align.db"
 
 // dataFlag is shared by the commands that work on a data folder. Several may do so at once.
 type dataFlag struct {
-	Data string `help:"Folder that holds the collector's data; made when missing." default:"./align-data" type:"path" placeholder:"DIR"`
+	Data string `help:"Folder that holds the collector's data; made when missing (default ${default})." default:"./align-data" type:"path" placeholder:"DIR"`
 }
 
 // file is the database in the data folder.

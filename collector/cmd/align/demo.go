@@ -46,7 +46,14 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	}
 	defer func() { err = errors.Join(err, host.close()) }()
 
-	fmt.Fprintf(std.out, "Playing %s conversations through the SDK into a collector at %s\n", thousands(len(dialogues)), host.url)
+	if !c.Once {
+		defer func() {
+			if ctx.Err() != nil {
+				err = nil // Ctrl-C is how it ends, also when that comes early
+			}
+		}()
+	}
+	fmt.Fprintf(std.out, "Playing %s through the SDK into a collector at %s\n", counted(len(dialogues), "conversation"), host.url)
 	played, stats, err := playDialogues(ctx, host, dialogues, newProgress(std.err, dialogues))
 	if err != nil {
 		return err
@@ -65,11 +72,11 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	fmt.Fprintf(std.out, `
 Look at it:
   curl %[1]s/align.v1.ConversationService/SearchConversations \
-    -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' -d '{"pageSize": 3}'
+    -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' --data '{"pageSize": 3}'
   curl %[1]s/align.v1.ConversationService/ListMessages \
-    -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' -d '{"conversationId": %[3]q}'
+    -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' --data %[3]s
 Ctrl-C ends the collector and removes its data.
-`, host.url, host.readKey, dialogues[0].ID)
+`, host.url, host.readKey, shellQuoted(listBody(dialogues[0].ID)))
 	<-ctx.Done()
 	return nil
 }
@@ -185,16 +192,24 @@ func play(ctx context.Context, client *align.Client, d dialogue) error {
 			err = errors.Join(err, client.CreateMessageFeedback(ctx, align.MessageFeedback{SessionID: d.ID, Index: i + 1, Type: vote, Comment: t.Comment}))
 		}
 		if err != nil {
-			return fmt.Errorf("dialogue %s: %w", d.ID, err)
+			return ofDialogue(d, err)
 		}
 	}
 	if d.Vote != "" {
-		err = client.CreateSessionFeedback(ctx, align.SessionFeedback{SessionID: d.ID, Type: d.Vote})
+		err = errors.Join(err, client.CreateSessionFeedback(ctx, align.SessionFeedback{SessionID: d.ID, Type: d.Vote}))
 	}
 	if !d.Idle {
 		err = errors.Join(err, client.CloseSession(ctx, align.SessionEnd{SessionID: d.ID}))
 	}
-	return err
+	return ofDialogue(d, err)
+}
+
+// ofDialogue says which dialogue an error is about.
+func ofDialogue(d dialogue, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("dialogue %s: %w", d.ID, err)
 }
 
 // waitForIdle waits until the client has closed the sessions that nobody else does.
@@ -205,7 +220,7 @@ func waitForIdle(ctx context.Context, client *align.Client, sessions int) error 
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-patience.Done():
-			return fmt.Errorf("waiting for %d sessions to go idle: %w", sessions, patience.Err())
+			return fmt.Errorf("waiting for %s to go idle: %w", counted(sessions, "session"), patience.Err())
 		}
 	}
 	return nil

@@ -6,11 +6,13 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"connectrpc.com/connect"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/openalign/align"
 	"github.com/openalign/align/collector"
@@ -150,6 +152,26 @@ func thousands[T int | uint64](n T) string {
 	}
 	return s
 }
+
+// counted is "1 conversation" or "8 conversations".
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return thousands(n) + " " + thing
+}
+
+// listBody is a request for the messages of a conversation, whatever its id.
+func listBody(conversation string) string {
+	body, err := protojson.Marshal(&alignv1.ListMessagesRequest{ConversationId: conversation})
+	if err != nil {
+		panic(err) // it is one text
+	}
+	return string(body)
+}
+
+// shellQuoted is text as one word of a shell's command line.
+func shellQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // progress is a bar on a terminal and nothing elsewhere.
 type progress interface {

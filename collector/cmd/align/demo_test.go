@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -81,8 +83,69 @@ func TestDemoServesUntilInterrupted(t *testing.T) {
 	if status := runDemo(t, ctx, streams{out, &diagnostics}); status != 0 {
 		t.Errorf("status %d\n%s", status, &diagnostics)
 	}
-	if !strings.Contains(out.String(), "curl http://127.0.0.1:") {
+	if !strings.Contains(out.String(), "curl http://127.0.0.1:") || !strings.Contains(out.String(), `--data '{"conversationId":`) {
 		t.Errorf("does not say how to look at it:\n%s", out)
+	}
+}
+
+func TestDemoInterruptedEarlyEndsQuietly(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		status int
+	}{{nil, 0}, {[]string{"--once"}, 1}} { // --once promises that the numbers agree
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &interrupter{word: "Playing", interrupt: cancel}
+		var diagnostics bytes.Buffer
+		if status := runDemo(t, ctx, streams{out, &diagnostics}, c.args...); status != c.status || c.status == 0 && diagnostics.Len() > 0 {
+			t.Errorf("%v: status %d, want %d; said %q", c.args, status, c.status, &diagnostics)
+		}
+		cancel()
+	}
+}
+
+func TestDemoErrorsNameTheDialogueAndTheProgramOnce(t *testing.T) {
+	for line, want := range map[string]string{
+		`{"id":"d-1","turns":[{"role":"user","text":"x"}],"vote":"up"}`: "d-1",
+		`{"id":"d-2","turns":[{"role":"pirate","text":"x"}]}`:           "dialogue d-2",
+	} {
+		file := filepath.Join(t.TempDir(), "dialogues.jsonl")
+		if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, diagnostics bytes.Buffer
+		status := runDemo(t, t.Context(), streams{&out, &diagnostics}, "--once", "--file", file)
+		said := diagnostics.String()
+		if status != 1 || !strings.Contains(said, want) || strings.Contains(said, "align: align:") {
+			t.Errorf("%s: status %d, said %q, want it to name %q", line, status, said, want)
+		}
+		if out.Len() > 0 && !strings.Contains(out.String(), "Playing 1 conversation through") {
+			t.Errorf("printed %q", &out)
+		}
+	}
+}
+
+func TestErrorsOfTheSDKNameTheProgramOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "dialogues.jsonl")
+	if err := os.WriteFile(file, []byte(`{"id":"d","turns":[{"role":"user","text":"x"}],"user":"`+strings.Repeat("x", 100)+`"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, diagnostics bytes.Buffer
+	if status := runDemo(t, t.Context(), streams{&out, &diagnostics}, "--once", "--file", file); status != 1 || strings.Contains(diagnostics.String(), "align: align:") {
+		t.Errorf("status %d, said %q", status, &diagnostics)
+	}
+}
+
+// The command is for people to paste, whatever the file called its dialogues.
+func TestPrintedCurlIsSafeForAnyID(t *testing.T) {
+	for _, id := range []string{`plain`, `it's`, `'; echo owned #`, `"quoted" \ $HOME`, "new\nline", `주문 📦`} {
+		word, err := exec.Command("sh", "-c", "printf %s "+shellQuoted(listBody(id))).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body struct{ ConversationID string }
+		if err := json.Unmarshal(word, &body); err != nil || body.ConversationID != id {
+			t.Errorf("%q: the shell passes %q: %v", id, word, err)
+		}
 	}
 }
 
@@ -107,13 +170,14 @@ func (i *interrupter) Write(p []byte) (int, error) {
 func TestBadDialogueFilesSayWhereTheyAreWrong(t *testing.T) {
 	good := `{"id":"a","turns":[{"role":"user","text":"x"}]}`
 	for text, want := range map[string]string{
-		"":                                  "no dialogues",
-		good + "\n{":                        "dialogue 2",
-		good + "\n" + good:                  "dialogue 2 needs an id of its own",
-		`{"id":"a"}`:                        "dialogue 1 needs",
-		`{"turns":[{"text":"x"}]}`:          "dialogue 1 needs",
-		`{"id":1,"turns":[{"text":"x"}]}`:   "dialogue 1",
-		"\x1f\x8bthis is not gzip any more": "gzip",
+		"":                         "no dialogues",
+		good + "\n{":               "dialogue 2",
+		good + "\n" + good:         "dialogue 2 needs an id of its own",
+		`{"id":"a"}`:               "dialogue 1 needs",
+		`{"turns":[{"text":"x"}]}`: "dialogue 1 needs",
+		good + "\n" + `{"id":"b","vote":"up","turns":[{"text":"x"}]}`: `dialogue 2 (b): vote is "up"`,
+		`{"id":1,"turns":[{"text":"x"}]}`:                             "dialogue 1",
+		"\x1f\x8bthis is not gzip any more":                           "gzip",
 	} {
 		if _, err := parseDialogues(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want it to say %q", text, err, want)

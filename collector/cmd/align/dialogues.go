@@ -86,6 +86,11 @@ func parseDialogues(r io.Reader) (dialogues []dialogue, err error) {
 		if d.ID == "" || ids[d.ID] || len(d.Turns) == 0 {
 			return nil, fmt.Errorf("dialogue %d needs an id of its own and at least one turn", len(dialogues)+1)
 		}
+		switch d.Vote {
+		case align.ThumbsUp, align.ThumbsDown, "":
+		default:
+			return nil, fmt.Errorf("dialogue %d (%s): vote is %q; it can be %s or %s", len(dialogues)+1, d.ID, d.Vote, align.ThumbsUp, align.ThumbsDown)
+		}
 		ids[d.ID] = true
 		if d.User == "" {
 			n := len(dialogues) % 300

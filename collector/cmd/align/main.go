@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -57,7 +58,7 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		return 2
 	}
 	if err := command.Run(); err != nil {
-		fmt.Fprintf(std.err, "align: %v\n", err)
+		fmt.Fprintf(std.err, "align: %s\n", strings.TrimPrefix(err.Error(), "align: ")) // an error of the SDK says so itself
 		return 1
 	}
 	return 0

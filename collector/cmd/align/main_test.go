@@ -68,6 +68,7 @@ func TestWrongCommandLinesSayWhatIsWrong(t *testing.T) {
 		"keys create --project p --scope root":                        "ingest",
 		"keys create --project= --scope ingest --data " + t.TempDir(): "project",
 		"launch": "launch",
+		"serve --idle-timeout 0s --data " + t.TempDir(): "--idle-timeout must not be 0",
 	} {
 		var out, diagnostics bytes.Buffer
 		if status := run(t.Context(), strings.Fields(line), streams{&out, &diagnostics}); status == 0 {
@@ -83,5 +84,18 @@ func TestHelpExitsWithSuccess(t *testing.T) {
 	var out, diagnostics bytes.Buffer
 	if status := run(t.Context(), []string{"--help"}, streams{&out, &diagnostics}); status != 0 || !strings.Contains(out.String(), "serve") {
 		t.Errorf("status %d, printed %q", status, &out)
+	}
+}
+
+func TestHelpOfServeSaysTheDefaults(t *testing.T) {
+	var out, diagnostics bytes.Buffer
+	if status := run(t.Context(), []string{"serve", "--help"}, streams{&out, &diagnostics}); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	said := strings.Join(strings.Fields(out.String()), " ") // it is wrapped
+	for _, want := range []string{"./align-data", "127.0.0.1:7311", "30m", "0s", "20s", "info"} {
+		if !strings.Contains(said, "(default "+want+")") {
+			t.Errorf("does not say that %s is a default:\n%s", want, &out)
+		}
 	}
 }

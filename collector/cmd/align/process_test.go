@@ -57,9 +57,9 @@ type alignProcess struct {
 }
 
 // startServe starts the program on a data folder and waits until it is ready.
-func startServe(t *testing.T, data string) *alignProcess {
+func startServe(t *testing.T, data string, args ...string) *alignProcess {
 	t.Helper()
-	p := &alignProcess{Cmd: alignCommand(t, "serve", "--data", data, "--addr", "127.0.0.1:0"), stderr: new(bytes.Buffer)}
+	p := &alignProcess{Cmd: alignCommand(t, append([]string{"serve", "--data", data, "--addr", "127.0.0.1:0"}, args...)...), stderr: new(bytes.Buffer)}
 	p.Stderr = p.stderr
 	stdout, err := p.StdoutPipe()
 	if err != nil {
@@ -284,9 +284,40 @@ func TestTerminatedUnderLoadFinishesWhatItAcknowledged(t *testing.T) {
 	if err := p.Wait(); err != nil {
 		t.Errorf("exit status: %v\n%s", err, p.stderr)
 	}
+	// The last to close a database moves its log into it: had the store not been closed, the log would be there.
+	if left, err := filepath.Glob(filepath.Join(data, "*-wal")); err != nil || len(left) > 0 {
+		t.Errorf("the store was not closed: %v, %v", left, err)
+	}
 	checkNothingLost(t, data, loadClients, l.end())
+	if strings.Contains(p.stderr.String(), "error=") {
+		t.Errorf("all went well, and the log speaks of an error:\n%s", p.stderr)
+	}
 	if !strings.Contains(p.stderr.String(), "stopped") || strings.Contains(p.stderr.String(), key) {
 		t.Errorf("the log does not say that it stopped, or says the key:\n%s", p.stderr)
+	}
+}
+
+func TestTerminatedServerSaysItIsNotReadyBeforeItGoes(t *testing.T) {
+	p := startServe(t, t.TempDir(), "--drain-delay", "1h") // longer than this test waits for anything
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for said := ""; said != "draining\n"; { // until the signal has arrived
+		resp, err := http.Get(p.url + "/readyz")
+		if err != nil {
+			t.Fatalf("it has gone: %v", err)
+		}
+		content, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if said = string(content); err != nil || (resp.StatusCode == http.StatusOK) != (said == "ok\n") {
+			t.Fatalf("%s %q %v", resp.Status, said, err)
+		}
+	}
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil { // a second one ends it at once
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err == nil {
+		t.Error("status 0, though it did not finish")
 	}
 }
 

@@ -17,11 +17,19 @@ import (
 
 type serveCommand struct {
 	dataFlag
-	Addr        string        `help:"Address to listen on; port 0 takes a free one." default:"127.0.0.1:7311" placeholder:"HOST:PORT"`
-	IdleTimeout time.Duration `help:"A session without activity for this long counts as closed; negative: never." default:"30m"`
-	DrainDelay  time.Duration `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices." default:"0s"`
-	Shutdown    time.Duration `help:"How long requests under way may take to finish after that." default:"30s"`
-	LogLevel    slog.Level    `help:"Least level that is logged: debug, info, warn or error." default:"info"`
+	Addr        string        `help:"Address to listen on; port 0 takes a free one (default ${default})." default:"127.0.0.1:7311" placeholder:"HOST:PORT"`
+	IdleTimeout time.Duration `help:"A session without activity for this long counts as closed; negative: never (default ${default})." default:"30m" placeholder:"DURATION"`
+	DrainDelay  time.Duration `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
+	Shutdown    time.Duration `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
+	LogLevel    slog.Level    `help:"Least level that is logged: debug, info, warn or error (default ${default})." default:"info" placeholder:"LEVEL"`
+}
+
+// Validate refuses settings that would silently mean something else.
+func (c *serveCommand) Validate() error {
+	if c.IdleTimeout == 0 {
+		return errors.New("--idle-timeout must not be 0: give a time such as 30m, or a negative one so that sessions never close by themselves")
+	}
+	return nil
 }
 
 // Run serves until ctx ends, then finishes what is under way. It returns nil when everything was finished.
@@ -74,9 +82,13 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, store c
 	err := c.finish(httpServer)
 	err = errors.Join(err, store.Close())
 	counts := handler.Ingested()
-	log.Info("stopped", "requests", counts.Requests, "stored", counts.Stored, "duplicate", counts.Duplicate,
-		"set_aside", counts.SetAside, "error", err)
-	return err
+	log = log.With("requests", counts.Requests, "stored", counts.Stored, "duplicate", counts.Duplicate, "set_aside", counts.SetAside)
+	if err != nil {
+		log.Error("stopped", "error", err)
+		return err
+	}
+	log.Info("stopped")
+	return nil
 }
 
 // finish stops listening and waits for the requests under way, as long as it may; then it cuts them off. They were not

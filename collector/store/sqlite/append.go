@@ -7,8 +7,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
+
+	driver "modernc.org/sqlite"
 
 	"github.com/openalign/align/collector"
 )
@@ -30,9 +33,10 @@ type asideRow struct {
 	digest          [sha256.Size]byte
 }
 
-// Append stores a batch in a transaction it may share with others, and returns when that is on disk. It returns
-// [collector.ErrBusy] at once when 100,000 events or 64 MiB wait already. When ctx ends first, the batch may be found
-// stored or not; sending it again is safe.
+// Append stores a batch in a transaction it may share with others, and returns when that is on disk. While 100,000 events
+// or 64 MiB wait already, it stands in line, first come first served. It returns [collector.ErrBusy] after 8 seconds in
+// line, or at once when the line holds twice as much. When ctx ends first, the batch may be found stored or not; sending
+// it again is safe.
 func (s *Store) Append(ctx context.Context, project string, batch collector.Batch) (collector.Appended, error) {
 	rows, size, err := encode(batch.Facts)
 	if err != nil {
@@ -106,14 +110,28 @@ func (s *Store) do(ctx context.Context, j *job) error {
 		return err
 	}
 	j.ctx, j.done = ctx, make(chan error, 1)
-	if err := s.queue.push(j); err != nil {
+	inLine, err := s.queue.push(j)
+	if err != nil {
 		return err
 	}
-	select {
-	case err := <-j.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	var tired <-chan time.Time
+	if inLine {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		tired = timer.C
+	}
+	for {
+		select {
+		case err := <-j.done:
+			return err
+		case <-tired: // once
+			if s.queue.leave(j) {
+				return collector.ErrBusy
+			}
+		case <-ctx.Done():
+			s.queue.leave(j)
+			return ctx.Err()
+		}
 	}
 }
 
@@ -146,11 +164,26 @@ func (s *Store) commit(group []*job) {
 	if len(live) > 1 && errors.Is(err, errApply) {
 		// One of them cannot be written; the others must not suffer for it.
 		for _, j := range live {
-			s.queue.answer(j, s.write.commit([]*job{j}))
+			err := s.write.commit([]*job{j})
+			s.note(j, err)
+			s.queue.answer(j, err)
 		}
 		return
 	}
 	for _, j := range live {
+		s.note(j, err)
 		s.queue.answer(j, err)
+	}
+}
+
+// note keeps in mind whether the disk takes appends. What fails with a batch's own rows, before the database sees them,
+// says nothing of the disk.
+func (s *Store) note(j *job, err error) {
+	var refused *driver.Error
+	switch {
+	case err == nil && (j.events > 0 || j.proves):
+		s.refused = 0
+	case err != nil && j.events > 0 && (errors.As(err, &refused) || !errors.Is(err, errApply)):
+		s.refused = min(max(s.refused, j.bytes, leastBallast), mostBallast)
 	}
 }

@@ -5,87 +5,267 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/openalign/align/collector"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
 
-func TestAppendIsBusyWhenTheQueueIsFull(t *testing.T) {
-	const room, callers = 5, 12
-	file := filepath.Join(t.TempDir(), "align.db")
-	s, err := open(t.Context(), file, newQueue(room, 1<<20))
+// full returns a store in a bubble whose queue has room for so many events and bytes, all of it taken by one job until
+// release is called.
+func full(t *testing.T, events, bytes int) (s *Store, release func()) {
+	t.Helper()
+	s, err := open(t.Context(), filepath.Join(t.TempDir(), "align.db"), newQueue(events, bytes))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	unlock := lock(t, file)
-	answers := make(chan error, callers)
-	for n := range callers {
-		go func() {
-			_, err := s.Append(context.Background(), "shop", oneMessage(fmt.Sprint("e", n), int32(n+1)))
-			answers <- err
-		}()
+	t.Cleanup(func() { s.Close() })
+	released, answer := make(chan struct{}), make(chan error)
+	go func() {
+		answer <- s.do(context.Background(), &job{events: events, bytes: bytes, apply: func(*transaction) error { <-released; return nil }})
+	}()
+	synctest.Wait()
+	return s, func() {
+		close(released)
+		if err := <-answer; err != nil {
+			t.Error(err)
+		}
 	}
-	// While nothing can be written, only those for whom there is no room are answered.
-	for range callers - room {
-		if err := <-answers; !errors.Is(err, collector.ErrBusy) {
+}
+
+func TestAppendWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const room, callers = 5, 10
+		s, release := full(t, room, 1<<20)
+		answers := make(chan error, callers)
+		for n := range callers {
+			go func() {
+				_, err := s.Append(context.Background(), "shop", oneMessage(fmt.Sprint("e", n), int32(n+1)))
+				answers <- err
+			}()
+		}
+		time.Sleep(patience - 1)
+		if len(answers) > 0 {
+			t.Fatalf("Append while there is no room: %v, want it to wait", <-answers)
+		}
+		release()
+		for range callers {
+			if err := <-answers; err != nil {
+				t.Errorf("Append once there is room: %v", err)
+			}
+		}
+		if got := facts(t, s); got != callers {
+			t.Errorf("stored %d facts, want %d", got, callers)
+		}
+	})
+}
+
+func TestAppendIsBusyWhenThereIsNoRoomForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, release := full(t, 5, 1<<20)
+		start := time.Now()
+		if _, err := s.Append(t.Context(), "shop", oneMessage("e1", 1)); !errors.Is(err, collector.ErrBusy) {
 			t.Errorf("Append to a full queue: %v, want ErrBusy", err)
 		}
-	}
-	unlock()
-	for range room {
-		if err := <-answers; err != nil {
-			t.Errorf("Append with room: %v", err)
+		if waited := time.Since(start); waited != patience {
+			t.Errorf("Append waited %v, want %v", waited, patience)
 		}
+		release()
+		if _, err := s.Append(t.Context(), "shop", oneMessage("e2", 2)); err != nil {
+			t.Errorf("Append once there is room again: %v", err)
+		}
+		if got := facts(t, s); got != 1 {
+			t.Errorf("stored %d facts, want that of the second Append alone", got)
+		}
+	})
+}
+
+func TestAppendWaitsNoLongerThanItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, release := full(t, 5, 1<<20)
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.Append(ctx, "shop", oneMessage("e1", 1)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Append whose context ends in line: %v, want %v", err, context.DeadlineExceeded)
+		}
+		if waited := time.Since(start); waited != time.Second {
+			t.Errorf("Append waited %v, want 1s", waited)
+		}
+		release()
+		if got := facts(t, s); got != 0 {
+			t.Errorf("stored %d facts, want none", got)
+		}
+	})
+}
+
+// The bytes of a batch count, and so does what was set aside: many large batches at a time wait for one another.
+func TestAppendIsBoundedByBytes(t *testing.T) {
+	large := func(n int) collector.Batch {
+		batch := oneMessage(fmt.Sprint("e", n), int32(n+1))
+		batch.Facts[0].Event.GetProperties().GetMessageProperties().MessageContent = strings.Repeat("x", 200)
+		return batch
 	}
-	if got := facts(t, s); got != room {
-		t.Errorf("stored %d facts, want %d", got, room)
+	aside := func(n int) collector.Batch {
+		return collector.Batch{SetAside: []collector.SetAside{{EventID: fmt.Sprint("e", n), Raw: make([]byte, 500)}}}
 	}
-	if _, err := s.Append(t.Context(), "shop", oneMessage("later", 1)); err != nil {
-		t.Errorf("Append once there is room again: %v", err)
+	for name, batch := range map[string]func(int) collector.Batch{"facts": large, "set aside": aside} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, release := full(t, 100, 1000)
+				answers := make(chan error, 8)
+				for n := range cap(answers) {
+					go func() {
+						_, err := s.Append(context.Background(), "shop", batch(n))
+						answers <- err
+					}()
+				}
+				synctest.Wait()
+				// The line has room for 2000 bytes, which is that of four.
+				for range cap(answers) - 4 {
+					select {
+					case err := <-answers:
+						if !errors.Is(err, collector.ErrBusy) {
+							t.Errorf("Append when the line is full: %v, want ErrBusy", err)
+						}
+					default:
+						t.Error("Append waits though the line is full")
+					}
+				}
+				release()
+				for range 4 {
+					if err := <-answers; err != nil {
+						t.Errorf("Append that stood in line: %v", err)
+					}
+				}
+			})
+		})
 	}
+}
+
+func TestCloseServesTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, release := full(t, 1, 1<<20)
+		answers := make(chan error, 2)
+		for n := range cap(answers) {
+			go func() {
+				_, err := s.Append(context.Background(), "shop", oneMessage(fmt.Sprint("e", n), int32(n+1)))
+				answers <- err
+			}()
+		}
+		synctest.Wait()
+		closed := make(chan error)
+		go func() { closed <- s.Close() }()
+		synctest.Wait()
+		release()
+		for range cap(answers) {
+			if err := <-answers; err != nil {
+				t.Errorf("Append that stood in line: %v", err)
+			}
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestQueueIsBoundedByEventsAndBytes(t *testing.T) {
 	q := newQueue(10, 1000)
-	push := func(events, bytes int) (*job, error) {
-		j := &job{events: events, bytes: bytes, done: make(chan error, 1)}
-		return j, q.push(j)
+	push := func(events, bytes int) (j *job, state string) {
+		j = &job{events: events, bytes: bytes, done: make(chan error, 1)}
+		switch inLine, err := q.push(j); {
+		case errors.Is(err, collector.ErrBusy):
+			return j, "busy"
+		case err != nil:
+			t.Fatal(err)
+		case inLine:
+			return j, "in line"
+		}
+		return j, "in"
 	}
-	large, err := push(50, 5000)
-	if err != nil {
-		t.Fatalf("a job that never fits is refused by an empty queue: %v", err)
+	must := func(what string, events, bytes int, want string) *job {
+		t.Helper()
+		j, got := push(events, bytes)
+		if got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+		return j
 	}
-	if _, err := push(1, 1); err != collector.ErrBusy {
-		t.Errorf("push into a full queue: %v, want ErrBusy", err)
-	}
-	if _, err := push(0, 0); err != nil {
-		t.Errorf("push of a job without events: %v", err)
-	}
+	large := must("a job that never fits, to an empty queue", 50, 5000, "in")
+	first := must("a job into a full queue", 4, 400, "in line")
+	must("a job without events", 0, 0, "in")
 	if got := len(q.take(5)); got != 1 {
 		t.Errorf("took %d jobs, want the large one alone", got)
 	}
-	if _, err := push(1, 1); err != collector.ErrBusy {
-		t.Errorf("push while all room is being written: %v, want ErrBusy", err)
-	}
+	must("a job while all room is being written", 4, 400, "in line")
 	q.answer(large, nil)
-	for _, j := range [][2]int{{4, 400}, {4, 400}} {
-		if _, err := push(j[0], j[1]); err != nil {
-			t.Errorf("push of %v: %v", j, err)
+	if jobs, _, _ := q.state(); jobs != 3 || len(q.line) != 0 {
+		t.Errorf("%d jobs, %d in line; want both to have moved up", jobs, len(q.line))
+	}
+	behind := must("too many bytes", 1, 300, "in line")
+	small := must("one that would fit, behind one that does not", 1, 1, "in line")
+	must("as many events as there is room for in line", 18, 1, "in line")
+	must("too many events for the line", 1, 1, "busy")
+	if !q.leave(behind) || q.leave(behind) {
+		t.Error("a job does not leave the line exactly once")
+	}
+	if q.leave(small) {
+		t.Error("a job still stands in line though the one before it left")
+	}
+	must("as many bytes as there is room for in line", 1, 1999, "in line")
+	must("too many bytes for the line", 1, 1, "busy")
+	if got := q.take(5); len(got) != 2 || got[1] != first {
+		t.Errorf("took %d jobs, want the empty one and the first of four events", len(got))
+	}
+}
+
+func TestQueueIsFirstComeFirstServed(t *testing.T) {
+	q := newQueue(2, 1000)
+	var want []*job
+	for range 5 {
+		j := &job{events: 1, bytes: 10, done: make(chan error, 1)}
+		want = append(want, j)
+		if _, err := q.push(j); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if _, err := push(1, 300); err != collector.ErrBusy {
-		t.Errorf("push of too many bytes: %v, want ErrBusy", err)
+	for i, w := range want {
+		j := q.take(1)[0]
+		if j != w {
+			t.Errorf("job %d is not the one that came %d", i, i)
+		}
+		q.answer(j, nil)
 	}
-	if _, err := push(3, 1); err != collector.ErrBusy {
-		t.Errorf("push of too many events: %v, want ErrBusy", err)
+	if q.held != (quantity{}) || q.lined != (quantity{}) || q.waiting != 0 {
+		t.Errorf("an empty queue holds %v, %v in line", q.held, q.lined)
 	}
-	if got := len(q.take(5)); got != 2 {
-		t.Errorf("took %d jobs, want the empty one and one of four events", got)
+}
+
+func TestQueueLetsGoOfJobs(t *testing.T) {
+	q := newQueue(1, 1000)
+	var pointers []weak.Pointer[job]
+	for range 3 {
+		j := &job{events: 1, done: make(chan error, 1)}
+		pointers = append(pointers, weak.Make(j))
+		if _, err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
 	}
+	for range pointers {
+		q.answer(q.take(1)[0], nil)
+	}
+	runtime.GC()
+	for i, p := range pointers {
+		if p.Value() != nil {
+			t.Errorf("job %d was answered and is still held by the empty queue", i)
+		}
+	}
+	runtime.KeepAlive(q)
 }
 
 func TestQueueGathersNoLongerThanItMust(t *testing.T) {
@@ -242,7 +422,7 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 		}
 		jobs[i] = &job{ctx: t.Context(), events: 1, done: make(chan error, 1),
 			apply: func(t *transaction) error { _, err := t.store("shop", rows, nil); return err }}
-		if err := s.queue.push(jobs[i]); err != nil {
+		if _, err := s.queue.push(jobs[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,5 +439,89 @@ func TestCloseWritesWhatWaits(t *testing.T) {
 	}
 	if n := facts(t, openTest(t, file)); n != callers {
 		t.Errorf("found %d facts, want %d", n, callers)
+	}
+}
+
+// A disk that is full for requests has room for a row of a few bytes for long.
+func TestReadyKnowsThatAppendsFail(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+	// limit lets the file have so many pages more than it has.
+	limit := func(more int) {
+		t.Helper()
+		if err := s.do(t.Context(), &job{apply: func(t *transaction) error {
+			var pages int
+			if err := t.conn.QueryRowContext(context.Background(), "PRAGMA page_count").Scan(&pages); err != nil {
+				return err
+			}
+			_, err := t.conn.ExecContext(context.Background(), fmt.Sprint("PRAGMA max_page_count = ", pages+more))
+			return err
+		}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Each is larger than the one before, which may have left room in the file.
+	large := func(n int) collector.Batch {
+		batch := oneMessage(fmt.Sprint("e", n), int32(n+1))
+		batch.Facts[0].Event.GetProperties().GetMessageProperties().MessageContent = strings.Repeat("x", n<<20)
+		return batch
+	}
+	ready := func(what string, want bool) {
+		t.Helper()
+		if err := s.Ready(t.Context()); (err == nil) != want {
+			t.Errorf("Ready %s: %v", what, err)
+		}
+	}
+	fail := func(n int) {
+		t.Helper()
+		if _, err := s.Append(t.Context(), "shop", large(n)); err == nil {
+			t.Fatal("Append to a full disk returned no error")
+		}
+	}
+	ready("at first", true)
+	limit(1)
+	ready("when nothing has failed yet", true)
+	fail(1)
+	ready("after an append failed", false)
+	ready("asked again", false)
+	limit(5000)
+	ready("once there is room", true)
+	limit(1)
+	fail(2)
+	ready("when the disk is full again", false)
+	limit(5000)
+	if _, err := s.Append(t.Context(), "shop", large(3)); err != nil {
+		t.Fatal(err)
+	}
+	limit(1)
+	ready("after an append succeeded", true)
+
+	// What is wrong with one batch says nothing of the disk.
+	errPoison := errors.New("poison")
+	if err := s.do(t.Context(), &job{events: 1, apply: func(*transaction) error { return errPoison }}); !errors.Is(err, errPoison) {
+		t.Errorf("poison: %v", err)
+	}
+	ready("after a batch that could not be written", true)
+}
+
+func TestPagesHoldNoMoreThanTheMaximum(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+	var batch collector.Batch
+	for n := range maxPageSize + 1 {
+		one, other := oneMessage(fmt.Sprint("a", n), int32(n+1)), oneMessage(fmt.Sprint("b", n), 1)
+		other.Facts[0].Event.GetProperties().GetMessageProperties().SessionId = fmt.Sprint("s", n)
+		batch.Facts = append(batch.Facts, one.Facts[0], other.Facts[0])
+	}
+	if _, err := s.Append(t.Context(), "shop", batch); err != nil {
+		t.Fatal(err)
+	}
+	for size, want := range map[int]int{-1: 100, 0: 100, 1: 1, maxPageSize - 1: maxPageSize - 1, maxPageSize + 1: 1000, 1 << 30: 1000} {
+		messages, next, err := s.Messages(t.Context(), "shop", "s", collector.Page{Size: size})
+		if err != nil || len(messages) != want || next == "" {
+			t.Errorf("page of %d messages where %d were asked for, %v", len(messages), size, err)
+		}
+		conversations, next, err := s.Conversations(t.Context(), "shop", collector.Page{Size: size})
+		if err != nil || len(conversations) != want || next == "" {
+			t.Errorf("page of %d conversations where %d were asked for, %v", len(conversations), size, err)
+		}
 	}
 }

@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"cmp"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -24,7 +26,7 @@ const (
 	typeFeedbackCreate = "feedback_create"
 )
 
-// Names of registers, as kept in states and read by the schema's generated columns.
+// Names of registers, as kept in states.
 const (
 	regUserID      = "user_id"
 	regAssistantID = "assistant_id"
@@ -88,6 +90,22 @@ func (r *registers) join(o registers, sign int) {
 	}
 }
 
+// joinProperties is joinLast for custom properties, of which there may be any number: it keeps those with the smallest
+// names. A name that was dropped once stays dropped, as the smaller ones never leave, so that this too is a join.
+func (r *registers) joinProperties(o registers) {
+	r.joinLast(o)
+	r.keepSmallest(collector.MaxProperties)
+}
+
+func (r registers) keepSmallest(n int) {
+	if len(r) <= n {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(r))[n:] {
+		delete(r, name)
+	}
+}
+
 // values returns the bare values, nil when there are none.
 func (r registers) values() map[string]string {
 	if len(r) == 0 {
@@ -135,9 +153,9 @@ func (c *closing) join(o *closing) *closing {
 
 // session is what is known of a conversation, but for its messages and votes.
 type session struct {
-	First      registers `json:"first,omitempty"` // the user
-	Last       registers `json:"last,omitempty"`  // assistant and title
-	Properties registers `json:"properties,omitempty"`
+	First      registers `json:"first,omitempty"`    // the user
+	Last       registers `json:"last,omitempty"`     // assistant and title
+	Properties registers `json:"-"`                  // kept beside the rest, which every message changes
 	Active     *span     `json:"active,omitempty"`   // openings and messages
 	Reported   *span     `json:"reported,omitempty"` // last activity, as closes report it
 	Closed     *span     `json:"closed,omitempty"`   // the same, or the close itself where it reports none
@@ -147,7 +165,7 @@ type session struct {
 func (s *session) join(o *session) {
 	s.First.joinFirst(o.First)
 	s.Last.joinLast(o.Last)
-	s.Properties.joinLast(o.Properties)
+	s.Properties.joinProperties(o.Properties)
 	s.Active = s.Active.join(o.Active)
 	s.Reported = s.Reported.join(o.Reported)
 	s.Closed = s.Closed.join(o.Closed)
@@ -173,7 +191,7 @@ type user struct {
 func (u *user) join(o *user) {
 	u.First.joinFirst(o.First)
 	u.Last.joinLast(o.Last)
-	u.Properties.joinLast(o.Properties)
+	u.Properties.joinProperties(o.Properties)
 }
 
 // message is one event at an index.
@@ -196,7 +214,7 @@ func (v *version) join(o version) {
 	if o.compare(v.stamp) > 0 {
 		v.Time, v.stamp = o.Time, o.stamp
 	}
-	v.Properties.joinLast(o.Properties)
+	v.Properties.joinProperties(o.Properties)
 }
 
 // vote is a voter's thumb on a message, or on the session as a whole where index is 0.
@@ -261,15 +279,16 @@ func deriveClose(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
 	}
 	s := &session{
 		Closed:     at(orElse(end.GetSessionEndTime(), id.Time)),
-		Close:      &closing{Time: id.Time, Reason: closeReason(end), stamp: id},
+		Close:      &closing{Reason: closeReason(end), stamp: id},
 		Properties: properties(props, id),
 	}
 	if ns, ok := nanos(end.GetSessionEndTime()); ok {
 		s.Reported = at(ns)
 	}
-	if s.Close.Reason == collector.CloseIdle {
-		// The client only saw that nothing came: it speaks for the last activity it knew of, not for now.
-		s.Close.Time = s.Closed.To
+	s.Close.Time = s.Closed.To
+	if s.Close.Reason != collector.CloseIdle {
+		// An idle close only saw that nothing came: it speaks for the last activity its client knew of, not for now.
+		s.Close.Time = max(id.Time, s.Closed.To)
 	}
 	p.sessionID, p.session = end.GetSessionId(), s
 }
@@ -377,6 +396,7 @@ func properties(props *ingestionv1alpha.EventProperties, id stamp) registers {
 	for name, value := range custom {
 		r[name] = register{value.GetStringValue(), id}
 	}
+	r.keepSmallest(collector.MaxProperties)
 	return r
 }
 

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,42 +16,99 @@ type job struct {
 	bytes  int
 	// apply may be called again after a transaction that was rolled back.
 	apply func(*transaction) error
-	done  chan error // capacity 1, so the writer never waits for a caller who left
+	// proves says that the disk takes appends when this is written, though it is none itself.
+	proves bool
+	done   chan error // capacity 1, so the writer never waits for a caller who left
 }
 
-// queue holds jobs for the writer. It is bounded: what waits, and what is being written, counts until it is answered.
-type queue struct {
-	maxEvents, maxBytes int
-	wake                chan struct{} // capacity 1: a job came, or the queue was closed
+// lineFactor is how many times what the queue has room for may stand in line for it.
+const lineFactor = 2
 
-	mu            sync.Mutex
-	jobs          []*job // waiting
-	waiting       int    // events in jobs
-	events, bytes int    // not answered yet
-	closed        bool
+// queue holds jobs for the writer. It is bounded: what waits, and what is being written, counts until it is answered.
+// Jobs for which there is no room stand in line. The line is bounded too, as they hold their batches meanwhile.
+type queue struct {
+	room, lineRoom quantity
+	wake           chan struct{} // capacity 1: a job came, or the queue was closed
+
+	mu      sync.Mutex
+	jobs    []*job   // waiting for the writer
+	waiting int      // events in jobs
+	held    quantity // not answered yet
+	line    []*job   // waiting for room, first come first served; empty when nothing is held
+	lined   quantity // in line
+	closed  bool
+}
+
+// quantity measures jobs.
+type quantity struct{ events, bytes int }
+
+func (q *quantity) add(j *job)    { q.events, q.bytes = q.events+j.events, q.bytes+j.bytes }
+func (q *quantity) remove(j *job) { q.events, q.bytes = q.events-j.events, q.bytes-j.bytes }
+
+// fits reports whether a job may join what is there. One larger than the whole room may when nothing else is there, or it
+// would never be; one without events, such as a new key, always may.
+func (q *quantity) fits(j *job, room quantity) bool {
+	return j.events == 0 || q.events == 0 || q.events+j.events <= room.events && q.bytes+j.bytes <= room.bytes
 }
 
 func newQueue(maxEvents, maxBytes int) *queue {
-	return &queue{maxEvents: maxEvents, maxBytes: maxBytes, wake: make(chan struct{}, 1)}
+	return &queue{
+		room:     quantity{maxEvents, maxBytes},
+		lineRoom: quantity{lineFactor * maxEvents, lineFactor * maxBytes},
+		wake:     make(chan struct{}, 1),
+	}
 }
 
-// push adds a job, or returns collector.ErrBusy when there is no room for it. A job larger than the bounds is taken when
-// nothing else is there, or it would never be; a job without events, such as a new key, always is.
-func (q *queue) push(j *job) error {
+// push adds a job, at the end of the line when there is no room for it yet, and says whether it stands there. It returns
+// collector.ErrBusy when there is no room in line either.
+func (q *queue) push(j *job) (inLine bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.closed:
-		return errClosed
-	case j.events > 0 && q.events > 0 && (q.events+j.events > q.maxEvents || q.bytes+j.bytes > q.maxBytes):
-		return collector.ErrBusy
+		return false, errClosed
+	case j.events == 0 || len(q.line) == 0 && q.held.fits(j, q.room):
+		q.admit(j)
+		return false, nil
+	case q.lined.fits(j, q.lineRoom):
+		q.line = append(q.line, j)
+		q.lined.add(j)
+		return true, nil
 	}
+	return false, collector.ErrBusy
+}
+
+// leave takes a job out of the line, and reports whether it still stood there.
+func (q *queue) leave(j *job) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.line, j)
+	if i < 0 {
+		return false
+	}
+	q.line = slices.Delete(q.line, i, i+1)
+	q.lined.remove(j)
+	q.advance() // those behind it may be smaller
+	return true
+}
+
+// admit gives a job to the writer. The caller holds the lock, as for advance.
+func (q *queue) admit(j *job) {
 	q.jobs = append(q.jobs, j)
 	q.waiting += j.events
-	q.events += j.events
-	q.bytes += j.bytes
+	q.held.add(j)
 	q.signal()
-	return nil
+}
+
+// advance admits from the line as long as there is room for who is next.
+func (q *queue) advance() {
+	n := 0
+	for n < len(q.line) && q.held.fits(q.line[n], q.room) {
+		q.lined.remove(q.line[n])
+		q.admit(q.line[n])
+		n++
+	}
+	q.line = slices.Delete(q.line, 0, n)
 }
 
 // wait returns true when a job is there, and false when the queue is closed and empty.
@@ -92,8 +150,8 @@ func (q *queue) take(events int) []*job {
 		sum += q.jobs[n].events
 		n++
 	}
-	taken := q.jobs[:n:n]
-	q.jobs = q.jobs[n:]
+	taken := slices.Clone(q.jobs[:n])
+	q.jobs = slices.Delete(q.jobs, 0, n) // which also lets go of them: an idle queue must not keep the last batches
 	q.waiting -= sum
 	return taken
 }
@@ -101,12 +159,13 @@ func (q *queue) take(events int) []*job {
 // answer tells a job's caller how it went, and makes room.
 func (q *queue) answer(j *job, err error) {
 	q.mu.Lock()
-	q.events -= j.events
-	q.bytes -= j.bytes
+	q.held.remove(j)
+	q.advance()
 	q.mu.Unlock()
 	j.done <- err
 }
 
+// close refuses what comes from now on. Whoever stands in line is still served.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

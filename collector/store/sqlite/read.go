@@ -33,7 +33,8 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 		{&r.conversations, `SELECT id, start_time, last_activity, message_count, state,
 				coalesce((SELECT vote FROM votes v
 					WHERE v.project = s.project AND v.session_id = s.id AND v.idx = 0 AND vote <> 0
-					ORDER BY v.event_time DESC, v.event_id DESC LIMIT 1), 0)
+					ORDER BY v.event_time DESC, v.event_id DESC LIMIT 1), 0),
+				coalesce((SELECT p.state FROM session_properties p WHERE p.project = s.project AND p.session_id = s.id), '{}')
 			FROM sessions s WHERE project = ? AND (start_time, id) < (?, ?)
 			ORDER BY start_time DESC, id DESC LIMIT ?`},
 		{&r.messages, `SELECT m.idx, role, content, m.time, properties, versions, coalesce(v.vote, 0), coalesce(v.comment, '')
@@ -65,37 +66,36 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 func (r *reader) close() error { return r.db.Close() }
 
 // Conversations lists a project's conversations by start time, newest first, ties by id descending, and the token of the
-// next page. A page holds 100 where page.Size is below 1, and at most 1000. A conversation whose start moves while the
-// list is read, because an older event came late, may be missed or met twice.
+// next page. A page holds 100 where page.Size is below 1, at most 1000, and at most [collector.MaxPageBytes]. A conversation
+// whose start moves while the list is read, because an older event came late, may be missed or met twice.
 func (s *Store) Conversations(ctx context.Context, project string, page collector.Page) ([]collector.Conversation, string, error) {
 	start, id, err := parseConversationToken(page.Token)
 	if err != nil {
 		return nil, "", err
 	}
 	size := pageSize(page)
-	// One more than asked for says whether there is a next page.
-	list, err := query(ctx, s.read.conversations, scanConversation, project, start, id, size+1)
+	list, more, err := queryPage(ctx, s.read.conversations, scanConversation, size, project, start, id, size+1)
 	if err != nil {
 		return nil, "", fmt.Errorf("sqlite: conversations: %w", err)
 	}
-	if len(list) <= size {
+	if !more {
 		return list, "", nil
 	}
-	last := list[size-1]
-	return list[:size], conversationToken(unixNano(last.StartTime), last.ID), nil
+	last := list[len(list)-1]
+	return list, conversationToken(unixNano(last.StartTime), last.ID), nil
 }
 
-func scanConversation(rows *sql.Rows) (c collector.Conversation, err error) {
+func scanConversation(rows *sql.Rows) (c collector.Conversation, bytes int, err error) {
 	var (
 		start, last int64
-		text        []byte
+		text, props []byte
 		known       session
 	)
-	if err := rows.Scan(&c.ID, &start, &last, &c.MessageCount, &text, &c.Vote); err != nil {
-		return c, err
+	if err := rows.Scan(&c.ID, &start, &last, &c.MessageCount, &text, &c.Vote, &props); err != nil {
+		return c, 0, err
 	}
-	if err := json.Unmarshal(text, &known); err != nil {
-		return c, err
+	if err := errors.Join(json.Unmarshal(text, &known), json.Unmarshal(props, &known.Properties)); err != nil {
+		return c, 0, err
 	}
 	c.UserID = known.First[regUserID].Value
 	c.AssistantID = known.Last[regAssistantID].Value
@@ -105,18 +105,18 @@ func scanConversation(rows *sql.Rows) (c collector.Conversation, err error) {
 		c.CloseTime, c.CloseReason = fromNanos(known.Close.Time), known.Close.Reason
 	}
 	c.Properties = known.Properties.values()
-	return c, nil
+	return c, len(c.ID) + len(text) + len(props), nil
 }
 
 // Messages lists the current messages of a conversation by index, and the token of the next page. A page holds 100 where
-// page.Size is below 1, and at most 1000.
+// page.Size is below 1, at most 1000, and at most [collector.MaxPageBytes].
 func (s *Store) Messages(ctx context.Context, project, conversation string, page collector.Page) ([]collector.Message, string, error) {
 	after, err := parseMessageToken(page.Token)
 	if err != nil {
 		return nil, "", err
 	}
 	size := pageSize(page)
-	list, err := query(ctx, s.read.messages, scanMessage, project, conversation, after, size+1)
+	list, more, err := queryPage(ctx, s.read.messages, scanMessage, size, project, conversation, after, size+1)
 	if err != nil {
 		return nil, "", fmt.Errorf("sqlite: messages: %w", err)
 	}
@@ -129,23 +129,23 @@ func (s *Store) Messages(ctx context.Context, project, conversation string, page
 			return nil, "", collector.ErrNotFound
 		}
 	}
-	if len(list) <= size {
+	if !more {
 		return list, "", nil
 	}
-	return list[:size], messageToken(list[size-1].Index), nil
+	return list, messageToken(list[len(list)-1].Index), nil
 }
 
-func scanMessage(rows *sql.Rows) (m collector.Message, err error) {
+func scanMessage(rows *sql.Rows) (m collector.Message, bytes int, err error) {
 	var (
 		created int64
 		props   string
 	)
 	if err := rows.Scan(&m.Index, &m.Role, &m.Content, &created, &props, &m.Versions, &m.Vote, &m.Comment); err != nil {
-		return m, err
+		return m, 0, err
 	}
 	m.Time = fromNanos(created)
 	m.Properties, err = decodeProperties(props)
-	return m, err
+	return m, len(m.Content) + len(m.Comment) + len(props), err
 }
 
 // Totals counts what a project holds. Votes that wait for their message or session count too.
@@ -216,4 +216,30 @@ func query[T any](ctx context.Context, stmt *sql.Stmt, scan func(*sql.Rows) (T, 
 		list = append(list, one)
 	}
 	return list, rows.Err()
+}
+
+// queryPage is query for a page of at most size rows and [collector.MaxPageBytes], but for a first row that is larger. It
+// reports whether there are more; to know, the query itself must ask for one more than size.
+func queryPage[T any](ctx context.Context, stmt *sql.Stmt, scan func(*sql.Rows) (one T, bytes int, err error), size int, args ...any) (list []T, more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	for sum := 0; rows.Next(); {
+		if len(list) == size {
+			return list, true, nil
+		}
+		one, bytes, err := scan(rows)
+		if err != nil {
+			return nil, false, err
+		}
+		if sum += bytes; sum > collector.MaxPageBytes && len(list) > 0 {
+			return list, true, nil
+		}
+		list = append(list, one)
+	}
+	return list, false, rows.Err()
 }

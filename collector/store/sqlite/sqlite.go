@@ -28,13 +28,19 @@ import (
 
 const (
 	// maxQueuedEvents and maxQueuedBytes bound the appends that wait or are being committed: a few seconds of full load.
-	// Past either, Append answers collector.ErrBusy.
+	// Past either, Append stands in line.
 	maxQueuedEvents = 100_000
 	maxQueuedBytes  = 64 << 20
+	// patience is how long Append stands in line before it answers collector.ErrBusy. Clients give up after 10 seconds,
+	// and most of them drop what was refused: it is worth the wait.
+	patience = 8 * time.Second
 	// maxGroupEvents is where a transaction stops taking in more batches.
 	maxGroupEvents = 5000
 	// linger is how long the writer waits at most for more batches, and only while several requests are under way.
 	linger = 2 * time.Millisecond
+	// leastBallast and mostBallast bound how many bytes Ready writes to know whether the disk takes again what it refused.
+	leastBallast = 1 << 20
+	mostBallast  = 16 << 20
 	// queryTimeout bounds every read.
 	queryTimeout = 10 * time.Second
 )
@@ -48,6 +54,9 @@ type Store struct {
 
 	write *writer // belongs to the writer's goroutine until stopped is closed
 	read  *reader
+	// refused is how many bytes the disk refused since it last took an append; 0 when none. It belongs to the writer's
+	// goroutine.
+	refused int
 
 	close    sync.Once
 	closeErr error
@@ -135,9 +144,20 @@ func openReaders(file string) (*sql.DB, error) {
 	return db, nil
 }
 
-// Ready writes one row, in the same queue as all appends, and returns nil when it is durable.
+// Ready writes one row, in the same queue as all appends, and returns nil when it is durable. From when the disk refused an
+// append until it took one, the row is as large as that append: there is always room for a small one.
 func (s *Store) Ready(ctx context.Context) error {
-	err := s.do(ctx, &job{apply: func(t *transaction) error { return t.ready(time.Now()) }})
+	var ballast int
+	write := func() error {
+		return s.do(ctx, &job{proves: true, apply: func(t *transaction) error {
+			ballast = s.refused
+			return t.ready(time.Now(), ballast)
+		}})
+	}
+	err := write()
+	if err == nil && ballast > 0 {
+		err = write() // a small one, which gives the room back
+	}
 	if err != nil {
 		return fmt.Errorf("sqlite: not ready: %w", err)
 	}

@@ -218,3 +218,52 @@ func TestDamagedStateFailsItsOwnCallers(t *testing.T) {
 		t.Errorf("Append to another session: %v", err)
 	}
 }
+
+func TestOpenBringsTheFirstSchemaUpToDate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "align.db")
+	db, err := sql.Open("sqlite", dsn(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := migrations.ReadFile("migrations/0001_facts_and_views.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statements := range []string{string(first), "PRAGMA user_version = 1",
+		`INSERT INTO sessions (project, id, start_time, last_activity, message_count, state) VALUES
+			('shop', 'with', 2, 2, 0, '{"last":{"title":{"v":"T","t":2,"e":"e1"}},"properties":{"a":{"v":"1","t":2,"e":"e1"}},"active":{"from":2,"to":2}}'),
+			('shop', 'without', 1, 1, 0, '{"active":{"from":1,"to":1}}')`} {
+		if _, err := db.Exec(statements); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Close()
+	s := openTest(t, file)
+	list, _, err := s.Conversations(t.Context(), "shop", collector.Page{})
+	if err != nil || len(list) != 2 {
+		t.Fatalf("found %d conversations, %v; want 2", len(list), err)
+	}
+	if with := list[0]; with.Title != "T" || len(with.Properties) != 1 || with.Properties["a"] != "1" {
+		t.Errorf("found %q, %v; want the title and property it had", with.Title, with.Properties)
+	}
+	if without := list[1]; without.Properties != nil {
+		t.Errorf("found %v, want no properties", without.Properties)
+	}
+}
+
+// Custom properties can be large. A message must not cost what its session's cost, so it does not even look at them.
+func TestMessagesDoNotReadTheirSessionsProperties(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+	if _, err := s.Append(t.Context(), "shop", oneMessage("e1", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.do(t.Context(), &job{apply: func(t *transaction) error {
+		_, err := t.conn.ExecContext(context.Background(), `INSERT INTO session_properties (project, session_id, state) VALUES ('shop', 's', 'unreadable')`)
+		return err
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(t.Context(), "shop", oneMessage("e2", 2)); err != nil {
+		t.Errorf("Append of a message: %v", err)
+	}
+}

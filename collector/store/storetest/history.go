@@ -83,20 +83,26 @@ func tell(t *testing.T, s *store, r *rand.Rand, project string, facts []collecto
 
 var historyUsers = []string{"ada", "bob", "eve"}
 
+// manyProperties is as many as make the views of most histories, in which each fact has some hundreds, drop some.
+const manyProperties = collector.MaxProperties + 500
+
 // history returns facts about few things at few moments, so that most of them meet, and many have the same time.
 func history(r *rand.Rand) []collector.Fact {
 	facts := make([]collector.Fact, 1+r.IntN(24))
+	custom := properties
+	if r.IntN(20) == 0 {
+		custom = lotsOfProperties
+	}
 	// Ids are unique, and in no order.
 	for i, id := range r.Perm(len(facts)) {
-		facts[i] = randomFact(r, "id-"+strconv.Itoa(id))
+		facts[i] = randomFact(r, "id-"+strconv.Itoa(id), custom(r))
 	}
 	return facts
 }
 
-func randomFact(r *rand.Rand, id string) collector.Fact {
+func randomFact(r *rand.Rand, id string, custom []string) collector.Fact {
 	at := r.IntN(6)
 	session := pick(r, "s1", "s2", "s3")
-	custom := properties(r)
 	switch r.IntN(7) {
 	case 0:
 		return opened(id, at, &sessionProperties{SessionId: session, UserId: pick(r, append(historyUsers, "")...),
@@ -140,6 +146,15 @@ func properties(r *rand.Rand) (custom []string) {
 		if r.IntN(3) == 0 {
 			custom = append(custom, name, pick(r, "", "1", "2", "3"))
 		}
+	}
+	return custom
+}
+
+// lotsOfProperties returns a stretch of a few hundred names, some of which no view has room for.
+func lotsOfProperties(r *rand.Rand) (custom []string) {
+	from := r.IntN(manyProperties)
+	for n := from; n < from+400; n++ {
+		custom = append(custom, strconv.Itoa(100_000+n%manyProperties), pick(r, "", "1", "2", "3"))
 	}
 	return custom
 }

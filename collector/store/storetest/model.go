@@ -103,7 +103,7 @@ func (m *modeller) closed(f collector.Fact, p *sessionProperties) {
 	if p.SessionEndTime != nil {
 		s.ends = append(s.ends, end)
 	}
-	reason, speaksFor := collector.CloseExplicit, f.Time
+	reason, speaksFor := collector.CloseExplicit, slices.MaxFunc([]time.Time{f.Time, end}, time.Time.Compare)
 	switch p.CloseReason {
 	case closeIdle:
 		reason, speaksFor = collector.CloseIdle, end
@@ -198,11 +198,13 @@ func (m *modeller) views(facts int) views {
 		s.LastActivity = slices.MaxFunc(active, time.Time.Compare)
 		s.MessageCount = len(s.messages)
 		s.Vote = m.vote(id, 0).vote
+		s.Properties = smallest(s.Properties)
 		v.Conversations = append(v.Conversations, s.Conversation)
 		for _, index := range slices.Sorted(maps.Keys(s.messages)) {
 			msg := s.messages[index].Message
 			current := m.vote(id, index)
 			msg.Vote, msg.Comment = current.vote, current.comment
+			msg.Properties = smallest(msg.Properties)
 			v.Messages[id] = append(v.Messages[id], msg)
 			v.Totals.Messages++
 		}
@@ -214,6 +216,7 @@ func (m *modeller) views(facts int) views {
 		if u.CountryCode != "" {
 			u.IP = ""
 		}
+		u.Properties = smallest(u.Properties)
 		v.Users[id] = *u
 	}
 	for _, vote := range m.votes {
@@ -230,6 +233,15 @@ func given(t *timestamppb.Timestamp, instead time.Time) time.Time {
 		return instead
 	}
 	return t.AsTime()
+}
+
+// smallest returns the properties that a view shows.
+func smallest(properties map[string]string) map[string]string {
+	names := slices.Sorted(maps.Keys(properties))
+	for _, name := range names[min(len(names), collector.MaxProperties):] {
+		delete(properties, name)
+	}
+	return properties
 }
 
 func override(properties *map[string]string, f collector.Fact) {

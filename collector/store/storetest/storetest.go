@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/openalign/align/collector"
@@ -30,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) collector.Store) {
 		{"SessionKeepsItsFirstUser", testSessionKeepsItsFirstUser},
 		{"SessionShowsLastAssistantAndTitle", testSessionShowsLastAssistantAndTitle},
 		{"SessionPropertiesMergeByKey", testSessionPropertiesMergeByKey},
+		{"PropertiesAreBounded", testPropertiesAreBounded},
 		{"SessionTimesAreThoseOfActivity", testSessionTimesAreThoseOfActivity},
 		{"SessionTimesIgnoreZeroTimes", testSessionTimesIgnoreZeroTimes},
 		{"CloseSpeaksForAMoment", testCloseSpeaksForAMoment},
@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) collector.Store) {
 		{"VoteIsNoActivity", testVoteIsNoActivity},
 		{"ConversationsPage", testConversationsPage},
 		{"MessagesPage", testMessagesPage},
+		{"PagesAreBoundedInBytes", testPagesAreBoundedInBytes},
 		{"PageTokensAreChecked", testPageTokensAreChecked},
 		{"TextIsKeptAsItIs", testTextIsKeptAsItIs},
 		{"Keys", testKeys},
@@ -64,11 +65,6 @@ func Run(t *testing.T, open func(t *testing.T) collector.Store) {
 			test.run(t, s)
 		})
 	}
-}
-
-// users is what a store answers beside [collector.Store].
-type users interface {
-	User(ctx context.Context, project, id string) (collector.User, error)
 }
 
 // store adds the ways in which tests look at a store. All fail the test on any error.
@@ -116,22 +112,30 @@ func (s *store) messages(project, conversation string, size int) (all []collecto
 	})
 }
 
-// pages reads a list to its end, and checks that every page but the last is full.
+// pages reads a list to its end, and checks that every page but the last is full: in rows, or because the next row would
+// have made it too large. Sizes are those in JSON, which is about what a store counts.
 func pages[T any](t *testing.T, size int, list func(collector.Page) ([]T, string, error)) (all []T) {
 	t.Helper()
+	var before []T // the page before
 	for page := (collector.Page{Size: size}); ; {
 		some, next, err := list(page)
 		if err != nil {
 			t.Fatalf("page after %d rows: %v", len(all), err)
 		}
+		if page.Token != "" && len(before) < size && len(some) > 0 && len(show(t, before))+len(show(t, some[0])) < collector.MaxPageBytes/2 {
+			t.Fatalf("page of %d rows, want %d as another follows", len(before), size)
+		}
+		if bytes := len(show(t, some)); len(some) > 1 && bytes > collector.MaxPageBytes+1<<20 {
+			t.Fatalf("page of %d rows and %d bytes, want no more than %d bytes", len(some), bytes, collector.MaxPageBytes)
+		}
 		all = append(all, some...)
 		if next == "" {
 			return all
 		}
-		if len(some) != size {
+		if len(some) == 0 || len(some) > size {
 			t.Fatalf("page of %d rows, want %d as another follows", len(some), size)
 		}
-		page.Token = next
+		before, page.Token = some, next
 	}
 }
 
@@ -148,11 +152,7 @@ func (s *store) message(conversation string, index int32) collector.Message {
 
 func (s *store) user(project, id string) collector.User {
 	s.t.Helper()
-	u, ok := s.Store.(users)
-	if !ok {
-		s.t.Fatalf("%T has no User(ctx, project, id)", s.Store)
-	}
-	got, err := u.User(context.Background(), project, id)
+	got, err := s.User(context.Background(), project, id)
 	if err != nil {
 		s.t.Fatalf("User(%q): %v", id, err)
 	}
@@ -183,7 +183,7 @@ func (s *store) views(project string) views {
 		}
 	}
 	for _, id := range historyUsers {
-		u, err := s.Store.(users).User(context.Background(), project, id)
+		u, err := s.User(context.Background(), project, id)
 		if errors.Is(err, collector.ErrNotFound) {
 			continue
 		}
@@ -209,5 +209,5 @@ func show(t *testing.T, v any) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprint(string(text))
+	return string(text)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/openalign/align/collector"
@@ -100,10 +101,56 @@ func testCloseSpeaksForAMoment(t *testing.T, s *store) {
 		{"transfer", closed("e8", 100, &sessionProperties{SessionId: "s", CloseReason: closeTransfer}), 100, "transfer"},
 		{"of two at a time the greater id wins", closed("e9", 100, &sessionProperties{SessionId: "s", CloseReason: closeShutdown}), 100, "shutdown"},
 		{"an unknown reason is explicit", closed("ea", 101, &sessionProperties{SessionId: "s", CloseReason: 77}), 101, "explicit"},
+		{"an end after the close itself counts", closed("eb", 102, &sessionProperties{SessionId: "s", SessionEndTime: stamp(110)}), 110, "explicit"},
+		{"of a shutdown too", closed("ec", 103, &sessionProperties{SessionId: "s", SessionEndTime: stamp(111), CloseReason: closeShutdown}), 111, "shutdown"},
+		{"of a transfer too", closed("ed", 104, &sessionProperties{SessionId: "s", SessionEndTime: stamp(112), CloseReason: closeTransfer}), 112, "transfer"},
 	} {
 		s.append(step.fact)
 		c := s.conversation("s")
 		equal(t, step.what, []any{c.CloseTime, c.CloseReason}, []any{second(step.at), step.reason})
+		if state, _, _ := c.State(second(120), 0); state != collector.StateClosed {
+			t.Errorf("%s: the session shows as open", step.what)
+		}
+	}
+}
+
+// What a view shows of too many properties does not depend on which came first, and what it cannot show costs it nothing.
+func testPropertiesAreBounded(t *testing.T, s *store) {
+	stretch := func(from, to int, value string) (custom []string) {
+		for n := from; n < to; n++ {
+			custom = append(custom, fmt.Sprintf("k%06d", n), value)
+		}
+		return custom
+	}
+	const most = collector.MaxProperties
+	for _, step := range []struct {
+		what     string
+		at       int
+		from, to int
+		want     map[string]string // only some
+		count    int
+	}{
+		{"as many as there may be", 3, 1000, 1000 + most, map[string]string{"k001000": "3", "k001999": "3"}, most},
+		{"greater names find no room", 4, 900_000, 900_010, map[string]string{"k900000": ""}, most},
+		{"smaller ones take it", 1, 0, 10, map[string]string{"k000000": "1", "k001989": "3", "k001990": ""}, most},
+		{"values still change", 5, 1980, 2000, map[string]string{"k001980": "5", "k001990": ""}, most},
+		{"and the last one counts", 2, 5, 1005, map[string]string{"k000000": "1", "k000005": "2", "k001004": ""}, most},
+	} {
+		custom := stretch(step.from, step.to, fmt.Sprint(step.at))
+		s.append(opened(step.what+"o", step.at, &sessionProperties{SessionId: "s"}, custom...),
+			recognized(step.what+"u", step.at, &userProperties{UserId: "u"}, custom...),
+			said(step.what+"m", step.at, "s", 1, "x", custom...))
+		for view, got := range map[string]map[string]string{"session": s.conversation("s").Properties,
+			"user": s.user(shop, "u").Properties, "message": s.message("s", 1).Properties} {
+			if len(got) != step.count {
+				t.Errorf("%s: %s shows %d properties, want %d", step.what, view, len(got), step.count)
+			}
+			for name, want := range step.want {
+				if got[name] != want {
+					t.Errorf("%s: %s shows %s = %q, want %q", step.what, view, name, got[name], want)
+				}
+			}
+		}
 	}
 }
 
@@ -242,7 +289,7 @@ func testUserIsMadeByOpening(t *testing.T, s *store) {
 	s.append(opened("e4", 4, &sessionProperties{SessionId: "s2", UserId: "u"}))
 	equal(t, "user once recognized", s.user(shop, "u"), collector.User{ID: "u", DisplayName: "Ada"})
 	equal(t, "totals", s.totals(shop), collector.Totals{Facts: 4, Users: 2, Conversations: 2})
-	if _, err := s.Store.(users).User(context.Background(), shop, "w"); !errors.Is(err, collector.ErrNotFound) {
+	if _, err := s.User(context.Background(), shop, "w"); !errors.Is(err, collector.ErrNotFound) {
 		t.Errorf("User of nobody: %v, want ErrNotFound", err)
 	}
 }
@@ -362,6 +409,34 @@ func testMessagesPage(t *testing.T, s *store) {
 	if got, next, err := s.Messages(context.Background(), shop, "s", collector.Page{}); err != nil || len(got) != 6 || next != "" {
 		t.Errorf("page of no size: %d messages, token %q, %v; want all 6", len(got), next, err)
 	}
+}
+
+func testPagesAreBoundedInBytes(t *testing.T, s *store) {
+	const MiB = 1 << 20
+	sizes := []int{3 * MiB, 3 * MiB, 3 * MiB, 1, collector.MaxPageBytes + MiB, 1}
+	for i, size := range sizes {
+		text, session := strings.Repeat("x", size), fmt.Sprint("s", i)
+		s.append(said(ids(i), i, "s", int32(i+1), text))
+		s.append(opened("open"+session, -i, &sessionProperties{SessionId: session}, "a", text))
+	}
+	for _, size := range []int{2, 1000} {
+		var messages, conversations []int
+		for _, m := range s.messages(shop, "s", size) {
+			messages = append(messages, len(m.Content))
+		}
+		for _, c := range s.conversations(shop, size) {
+			if c.ID != "s" {
+				conversations = append(conversations, len(c.Properties["a"]))
+			}
+		}
+		equal(t, fmt.Sprint("messages in pages of ", size), messages, sizes)
+		equal(t, fmt.Sprint("conversations in pages of ", size), conversations, sizes)
+	}
+	for _, index := range []int32{1, 4} {
+		s.append(judged(ids(int(index))+"vote", 0, &feedbackProperties{SessionId: "s", FeedbackTarget: onMessage, MessageIndexHint: index,
+			Type: "thumbs_up", Comment: strings.Repeat("c", 5*MiB)}))
+	}
+	equal(t, "messages with long comments", len(s.messages(shop, "s", 1000)), len(sizes))
 }
 
 func testPageTokensAreChecked(t *testing.T, s *store) {

@@ -236,10 +236,10 @@ type Conversation struct {
 	StartTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	EndTime       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"` // the last activity; absent while open
 	State         Conversation_State     `protobuf:"varint,7,opt,name=state,proto3,enum=align.v1.Conversation_State" json:"state,omitempty"`
-	CloseReason   string                 `protobuf:"bytes,8,opt,name=close_reason,json=closeReason,proto3" json:"close_reason,omitempty"`     // explicit | idle | shutdown | transfer; empty while open
-	MessageCount  int32                  `protobuf:"varint,9,opt,name=message_count,json=messageCount,proto3" json:"message_count,omitempty"` // distinct message indexes
-	Vote          Vote                   `protobuf:"varint,10,opt,name=vote,proto3,enum=align.v1.Vote" json:"vote,omitempty"`                 // the current vote on the whole session
-	Properties    map[string]string      `protobuf:"bytes,11,rep,name=properties,proto3" json:"properties,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	CloseReason   string                 `protobuf:"bytes,8,opt,name=close_reason,json=closeReason,proto3" json:"close_reason,omitempty"`                                                       // explicit | idle | shutdown | transfer; empty while open
+	MessageCount  int32                  `protobuf:"varint,9,opt,name=message_count,json=messageCount,proto3" json:"message_count,omitempty"`                                                   // distinct message indexes
+	Vote          Vote                   `protobuf:"varint,10,opt,name=vote,proto3,enum=align.v1.Vote" json:"vote,omitempty"`                                                                   // the current vote on the whole session
+	Properties    map[string]string      `protobuf:"bytes,11,rep,name=properties,proto3" json:"properties,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // the 1,000 smallest keys, if there are more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

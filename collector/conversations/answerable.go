@@ -1,0 +1,92 @@
+package conversations
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
+	"github.com/openalign/align/collector/reply"
+)
+
+// maxRequestBytes bounds a request, which holds an id, a token and a number, also once decompressed.
+const maxRequestBytes = 64 << 10
+
+// answerable answers what Connect would answer with no Connect error at all, or with one that clients misread: it calls a
+// body that is too large 429, and that says to come again. Everything else is left to Connect.
+func answerable(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case alignv1connect.ConversationServiceSearchConversationsProcedure, alignv1connect.ConversationServiceListMessagesProcedure:
+		default:
+			reply.Error(w, http.StatusNotFound, connect.CodeUnimplemented, "the service has no such method")
+			return
+		}
+		switch r.Method {
+		case http.MethodPost:
+		case http.MethodGet: // Connect has a form for it, since nothing is changed
+			if encoding := r.URL.Query().Get("encoding"); encoding != "proto" && encoding != "json" {
+				unsupported(w)
+				return
+			}
+			next.ServeHTTP(w, r)
+			return
+		default:
+			w.Header().Set("Allow", "GET, POST")
+			reply.Error(w, http.StatusMethodNotAllowed, connect.CodeUnimplemented, "use POST")
+			return
+		}
+		mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		switch {
+		case err == nil && slices.Contains(framed, mediaType):
+			next.ServeHTTP(w, r) // frames of its own, bounded by Connect
+			return
+		case err != nil || mediaType != "application/proto" && mediaType != "application/json":
+			unsupported(w)
+			return
+		}
+		body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBytes+1))
+		if err != nil {
+			reply.Error(w, http.StatusBadRequest, connect.CodeInvalidArgument, "body cannot be read: it ends early")
+			return
+		}
+		if len(body) > maxRequestBytes || zipped(r) && len(body) > 0 && unzipsToMore(body) {
+			reply.Error(w, http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, "request too large: the limit is 64 KiB")
+			return
+		}
+		read := r.WithContext(r.Context())
+		read.Header = r.Header.Clone()
+		read.Header.Set("Content-Type", mediaType) // Connect knows few parameters
+		read.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(w, read)
+	})
+}
+
+func unsupported(w http.ResponseWriter) {
+	w.Header().Set("Accept-Post", "application/json, application/proto")
+	reply.Error(w, http.StatusUnsupportedMediaType, connect.CodeUnimplemented, "send application/json or application/proto")
+}
+
+// framed are the media types of the other protocols that Connect speaks.
+var framed = []string{
+	"application/grpc", "application/grpc+proto", "application/grpc+json",
+	"application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json",
+}
+
+func zipped(r *http.Request) bool { return strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") }
+
+// unzipsToMore reports whether a body becomes too large. One that cannot be decompressed is for Connect to refuse.
+func unzipsToMore(body []byte) bool {
+	plain, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return false
+	}
+	n, _ := io.Copy(io.Discard, io.LimitReader(plain, maxRequestBytes+1)) // damage is for Connect to find
+	return n > maxRequestBytes
+}
