@@ -182,8 +182,9 @@ func (c *Client) closeDue(deadline time.Time, reason CloseReason) (closed int, o
 }
 
 // Flush sends everything accepted before the call, without waiting for batches to fill, and returns nil when all of it is
-// settled: acknowledged by the collector, or dropped, in [Stats] and told. Recording goes on meanwhile. When ctx ends first (or [Config.CloseTimeout], if ctx has no
-// deadline) it returns a *[DeliveryError]; what is pending then stays in the buffer and is still retried.
+// settled: acknowledged by the collector, or dropped, in [Stats] and told. Recording goes on meanwhile. When ctx ends first
+// (or [Config.CloseTimeout], if ctx has no deadline) it returns a *[DeliveryError]; what is pending then stays in the buffer
+// and is still retried.
 func (c *Client) Flush(ctx context.Context) error {
 	if c == nil || c.buf == nil || c.closing.Load() {
 		return ErrClosed
@@ -211,9 +212,9 @@ func (c *Client) Wait(ctx context.Context) error { return c.Flush(ctx) }
 
 // Close sends what is left, retrying until ctx ends (or for [Config.CloseTimeout], if ctx has no deadline), and stops:
 // when it returns no goroutine, timer or connection of the client's is left. Hooks and an HTTPClient that do not return hold
-// it; connections of such an HTTPClient are left to it. If something could not be delivered it
-// returns a *[DeliveryError] and that is dropped, under [DropClosed]. Open sessions stay open, unless
-// [Config.CloseSessionsOnShutdown] says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
+// it; connections of an HTTPClient of the app's are left to it. If something could not be delivered it returns a
+// *[DeliveryError] and that is dropped, under [DropClosed]. Open sessions stay open, unless [Config.CloseSessionsOnShutdown]
+// says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
 //
 // At shutdown pass a fresh context: the one that told you to stop has ended.
 func (c *Client) Close(ctx context.Context) error {

@@ -141,19 +141,9 @@ func (b *buffer) push(ctx context.Context, i int, entry []byte, now time.Time, r
 		for j := range b.lanes { // a batch that fills the buffer is full, whatever its size
 			b.lanes[j].hurry()
 		}
-		switch {
-		case len(entry) > b.maxBytes: // never fits
+		if err := b.makeRoom(ctx, len(entry), &dropped); err != nil {
 			b.tally.full++
-			return dropped, ErrBufferFull
-		case b.overflow == OverflowDropOldest && b.evict(&dropped):
-		case b.overflow == OverflowBlock:
-			if err := b.awaitSpace(ctx); err != nil {
-				b.tally.full++
-				return dropped, err
-			}
-		default:
-			b.tally.full++
-			return dropped, ErrBufferFull
+			return dropped, err
 		}
 	}
 	if b.closed {
@@ -165,6 +155,18 @@ func (b *buffer) push(ctx context.Context, i int, entry []byte, now time.Time, r
 	}
 	b.append(l, entry, now)
 	return dropped, nil
+}
+
+// makeRoom does what the overflow rule says, once: there may be room afterwards. An error means that there will be none.
+func (b *buffer) makeRoom(ctx context.Context, size int, dropped *[]Drop) error {
+	switch {
+	case size > b.maxBytes: // never fits
+	case b.overflow == OverflowDropOldest && b.evict(dropped):
+		return nil
+	case b.overflow == OverflowBlock:
+		return b.awaitSpace(ctx)
+	}
+	return ErrBufferFull
 }
 
 // halfFull reports whether half of either budget is used up.

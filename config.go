@@ -84,7 +84,7 @@ type Config struct {
 	// still be in there. What it leaves must keep the limits, or the recording call returns a *FieldError.
 	BeforeSend func(*Event) bool
 
-	// OnDrop is told of every event that was accepted and will not be delivered, unless Disabled. It is called from several goroutines,
+	// OnDrop is told of every event that was accepted and will not be delivered. It is called from several goroutines,
 	// must return quickly, and must not call the client.
 	OnDrop func(Drop)
 	// Logger gets one line for each distinct cause of trouble, never content or keys. Default slog.Default().

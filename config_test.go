@@ -132,7 +132,8 @@ func TestNewLivesWithAnotherDefaultTransport(t *testing.T) {
 func TestDisabledClientAcceptsEverythingAndSendsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := &recorder{}
-		c, err := New(Config{Disabled: true})
+		told := 0
+		c, err := New(Config{Disabled: true, OnDrop: func(Drop) { told++ }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,8 +148,8 @@ func TestDisabledClientAcceptsEverythingAndSendsNothing(t *testing.T) {
 		}
 		s := c.Stats()
 		checkInvariant(t, s)
-		if s.Accepted != 3 || s.Dropped[DropDisabled] != 3 {
-			t.Error(s)
+		if s.Accepted != 3 || s.Dropped[DropDisabled] != 3 || told != 3 {
+			t.Error(s, told)
 		}
 		if err := c.Close(ctx); err != nil {
 			t.Error(err)

@@ -1,11 +1,11 @@
 package align
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"reflect"
 	"runtime"
 	"slices"
@@ -470,18 +470,11 @@ func FuzzIdle(f *testing.F) {
 				t.Fatalf("any is %v with %d sessions", any, len(model))
 			}
 			if any {
-				oldest := slices.MinFunc(mapValues(model), func(a, b time.Time) int { return cmp.Compare(a.UnixNano(), b.UnixNano()) })
+				oldest := slices.MinFunc(slices.Collect(maps.Values(model)), time.Time.Compare)
 				if next.After(oldest) {
 					t.Fatalf("next %v, but the quietest was seen %v", next, oldest)
 				}
 			}
 		}
 	})
-}
-
-func mapValues(m map[string]time.Time) (values []time.Time) {
-	for _, v := range m {
-		values = append(values, v)
-	}
-	return values
 }

@@ -29,9 +29,7 @@ func (c *Client) record(ctx context.Context, p payload) error {
 
 // accept is record without the bookkeeping: what the client records on its own account comes this way, too.
 func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
-	p.normalize()
-	if err := c.rules.check(p); err != nil {
-		c.buf.refuse()
+	if err := c.check(p); err != nil {
 		return err
 	}
 	if c.cfg.Redact != 0 {
@@ -44,9 +42,7 @@ func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
 			return nil
 		}
 		p = left
-		p.normalize()
-		if err := c.rules.check(p); err != nil {
-			c.buf.refuse()
+		if err := c.check(p); err != nil {
 			return err
 		}
 	}
@@ -58,12 +54,25 @@ func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
 	return err
 }
 
+// check puts p into its normal form and holds it against the limits. What breaks them is counted.
+func (c *Client) check(p payload) error {
+	p.normalize()
+	err := c.rules.check(p)
+	if err != nil {
+		c.buf.refuse()
+	}
+	return err
+}
+
 // drop accounts for an event that is accepted and dropped before it has become bytes.
 func (c *Client) drop(ctx context.Context, p payload, reason DropReason, now time.Time) {
 	c.buf.vanish(reason)
 	if r := receiptFrom(ctx); r != nil {
 		r.add()
 		r.settle(&DropError{Reason: reason})
+	}
+	if c.cfg.OnDrop == nil {
+		return // nobody asks, and the log has no line for what the app itself decides
 	}
 	id := c.ids.next(now)
 	c.tell([]Drop{{EventID: hex.EncodeToString(id[:]), EventType: p.kind(), SessionID: sessionOf(p), Reason: reason}})

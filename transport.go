@@ -48,7 +48,7 @@ func (o outcome) refusesPacked() bool {
 	return false
 }
 
-// transport delivers one batch once. It keeps no state and decides no retries.
+// transport delivers one batch once. It decides no retries, and all it remembers is how compression fares.
 type transport struct {
 	client  *http.Client
 	owned   bool // the client's transport is ours to close

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/posthog/posthog-go"
-	"github.com/valyala/fastjson"
 )
 
 var posthogPeer = &peer{
@@ -57,11 +56,5 @@ func (c posthogClient) record(m *message) error {
 func (c posthogClient) close(context.Context) error { return c.Close() }
 
 func decodePosthog(body []byte, emit func(*event)) error {
-	return parseJSON(body, func(v *fastjson.Value) {
-		for _, item := range v.GetArray("batch") {
-			e := eventOf(item.Get("properties"))
-			e.session = item.GetStringBytes("distinct_id")
-			emit(&e)
-		}
-	})
+	return parseBatch(body, "distinct_id", emit)
 }

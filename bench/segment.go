@@ -6,7 +6,6 @@ import (
 	"log"
 	"time"
 
-	"github.com/valyala/fastjson"
 	"gopkg.in/segmentio/analytics-go.v3"
 )
 
@@ -54,12 +53,4 @@ func (c segmentClient) record(m *message) error {
 // close waits for every request.
 func (c segmentClient) close(context.Context) error { return c.Close() }
 
-func decodeSegment(body []byte, emit func(*event)) error {
-	return parseJSON(body, func(v *fastjson.Value) {
-		for _, item := range v.GetArray("batch") {
-			e := eventOf(item.Get("properties"))
-			e.session = item.GetStringBytes("userId")
-			emit(&e)
-		}
-	})
-}
+func decodeSegment(body []byte, emit func(*event)) error { return parseBatch(body, "userId", emit) }

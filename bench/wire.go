@@ -52,6 +52,17 @@ func parseJSON(b []byte, do func(*fastjson.Value)) error {
 	return nil
 }
 
+// parseBatch reads {"batch":[{SESSION:…,"properties":{…}},…]}, where session is the member that names the session.
+func parseBatch(body []byte, session string, emit func(*event)) error {
+	return parseJSON(body, func(v *fastjson.Value) {
+		for _, item := range v.GetArray("batch") {
+			e := eventOf(item.Get("properties"))
+			e.session = item.GetStringBytes(session)
+			emit(&e)
+		}
+	})
+}
+
 // eventOf reads the properties of an event in the formats that have no place of their own for them.
 func eventOf(properties *fastjson.Value) event {
 	return event{

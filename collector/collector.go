@@ -51,6 +51,15 @@ type Fact struct {
 	ReceiveTime time.Time
 }
 
+// The types of events, as the schema names them.
+const (
+	TypeSessionOpen    = "session_open"
+	TypeSessionClose   = "session_close"
+	TypeUserRecognize  = "user_recognize"
+	TypeMessageCreate  = "message_create"
+	TypeFeedbackCreate = "feedback_create"
+)
+
 // SetAside is an event that was not good enough to be a fact. It is kept so that nothing is lost without a word.
 type SetAside struct {
 	// EventID is as sent, empty where it could not be read.

@@ -6,16 +6,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/openalign/align/collector"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
-)
-
-// The types of the schema.
-const (
-	typeSessionOpen    = "session_open"
-	typeSessionClose   = "session_close"
-	typeUserRecognize  = "user_recognize"
-	typeMessageCreate  = "message_create"
-	typeFeedbackCreate = "feedback_create"
 )
 
 // check returns why an event is no good, or "" when it is. It asks only for what the event means nothing without:
@@ -35,13 +27,13 @@ func check(event *ingestionv1alpha.Event) Reason {
 		return reason
 	}
 	switch event.GetType() {
-	case typeSessionOpen, typeSessionClose:
+	case collector.TypeSessionOpen, collector.TypeSessionClose:
 		return checkSession(properties.GetSessionProperties())
-	case typeUserRecognize:
+	case collector.TypeUserRecognize:
 		return checkUser(properties.GetUserProperties())
-	case typeMessageCreate:
+	case collector.TypeMessageCreate:
 		return checkMessage(properties.GetMessageProperties())
-	case typeFeedbackCreate:
+	case collector.TypeFeedbackCreate:
 		return checkFeedback(properties.GetFeedbackProperties())
 	}
 	return TypeUnknown

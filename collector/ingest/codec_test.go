@@ -3,6 +3,8 @@ package ingest
 import (
 	"slices"
 	"testing"
+
+	"github.com/openalign/align/collector"
 )
 
 // It needs the inside: Connect uses a body's memory again when it pleases.
@@ -15,7 +17,7 @@ func TestNothingTakenSharesMemoryWithTheBody(t *testing.T) {
 	}
 	copy(body, slices.Repeat([]byte{'x'}, len(body)))
 	aside, fact := in.batch.SetAside[0], in.batch.Facts[0]
-	if string(aside.Raw) != `{"id":"bad"}` || aside.EventID != "bad" || fact.ID != "e1" || fact.Event.GetType() != typeSessionClose {
+	if string(aside.Raw) != `{"id":"bad"}` || aside.EventID != "bad" || fact.ID != "e1" || fact.Event.GetType() != collector.TypeSessionClose {
 		t.Errorf("set aside %s, %q; fact %v", aside.EventID, aside.Raw, fact.Event)
 	}
 }

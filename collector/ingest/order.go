@@ -46,12 +46,12 @@ type subject struct{ kind, session, part string }
 func subjectOf(event *ingestionv1alpha.Event) subject {
 	properties := event.GetProperties()
 	switch event.GetType() {
-	case typeUserRecognize:
+	case collector.TypeUserRecognize:
 		return subject{kind: "user", part: properties.GetUserProperties().GetUserId()}
-	case typeMessageCreate:
+	case collector.TypeMessageCreate:
 		message := properties.GetMessageProperties()
 		return subject{"message", message.GetSessionId(), strconv.Itoa(int(message.GetMessageIndexHint()))}
-	case typeFeedbackCreate:
+	case collector.TypeFeedbackCreate:
 		feedback := properties.GetFeedbackProperties()
 		part := "session"
 		if feedback.GetFeedbackTarget() == ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE {

@@ -342,7 +342,7 @@ func TestBatchThatFailsLeavesNothingInOthers(t *testing.T) {
 	s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
 	open := func(id string, second int64) []row {
 		rows, _, err := encode([]collector.Fact{{ID: id, Time: time.Unix(second, 0), Event: &ingestionv1alpha.Event{
-			Type: typeSessionOpen,
+			Type: collector.TypeSessionOpen,
 			Properties: &ingestionv1alpha.EventProperties{
 				ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{
 					SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{SessionId: "s", SessionTitle: id}},

@@ -29,12 +29,12 @@ func benchFacts(n int) []collector.Fact {
 		session := fmt.Sprintf("session-%d-%d", n, i%2)
 		switch i {
 		case 0:
-			e.Type = typeSessionOpen
+			e.Type = collector.TypeSessionOpen
 			e.Properties = &ingestionv1alpha.EventProperties{ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{
 				SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{
 					SessionId: session, UserId: fmt.Sprintf("user-%d", n%1000), AssistantId: "support"}}}
 		default:
-			e.Type = typeMessageCreate
+			e.Type = collector.TypeMessageCreate
 			e.Properties = &ingestionv1alpha.EventProperties{ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{
 				MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{
 					SessionId: session, MessageIndexHint: int32(i + 1), MessageRole: 1, MessageContent: text}}}

@@ -17,15 +17,6 @@ import (
 // joining is commutative, associative and idempotent. That is the whole reason why facts may come in any order, more than
 // once, and grouped in any way. Everything here is pure: no SQL and no clock.
 
-// The types of events.
-const (
-	typeSessionOpen    = "session_open"
-	typeSessionClose   = "session_close"
-	typeUserRecognize  = "user_recognize"
-	typeMessageCreate  = "message_create"
-	typeFeedbackCreate = "feedback_create"
-)
-
 // Names of registers, as kept in states.
 const (
 	regUserID      = "user_id"
@@ -243,15 +234,15 @@ func derive(f *collector.Fact) (p piece) {
 	e := f.Event
 	props := e.GetProperties()
 	switch e.GetType() {
-	case typeSessionOpen:
+	case collector.TypeSessionOpen:
 		deriveOpen(&p, props, id)
-	case typeSessionClose:
+	case collector.TypeSessionClose:
 		deriveClose(&p, props, id)
-	case typeUserRecognize:
+	case collector.TypeUserRecognize:
 		deriveUser(&p, props, id)
-	case typeMessageCreate:
+	case collector.TypeMessageCreate:
 		deriveMessage(&p, props, id)
-	case typeFeedbackCreate:
+	case collector.TypeFeedbackCreate:
 		deriveFeedback(&p, props, id)
 	}
 	return p

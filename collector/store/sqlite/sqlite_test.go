@@ -33,7 +33,7 @@ func openTest(t *testing.T, file string) *Store {
 // oneMessage returns a batch of one message.
 func oneMessage(id string, index int32) collector.Batch {
 	return collector.Batch{Facts: []collector.Fact{{ID: id, Time: time.Unix(int64(index), 0), Event: &ingestionv1alpha.Event{
-		Id: id, Type: typeMessageCreate,
+		Id: id, Type: collector.TypeMessageCreate,
 		Properties: &ingestionv1alpha.EventProperties{ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{
 			MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{SessionId: "s", MessageIndexHint: index, MessageContent: "secret"}}},
 	}}}}
