@@ -16,6 +16,7 @@ import (
 // is a closed one: recording returns [ErrClosed] and nothing panics.
 type Client struct {
 	cfg   Config // defaults applied; read-only after New
+	plain bool   // nothing in cfg looks at an event between the call and its encoding
 	rules *rules
 	seed  maphash.Seed
 	ids   *idSource
@@ -52,6 +53,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg:      cfg,
+		plain:    !cfg.Disabled && cfg.Redact == 0 && cfg.BeforeSend == nil && !cfg.NoContent,
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
 		ids:      newIDSource(),

@@ -1,9 +1,7 @@
 package align
 
 import (
-	"cmp"
 	"encoding/hex"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -167,37 +165,58 @@ func member(t EventType) protowire.Number {
 // appendEvent appends p's final bytes: an entry of CollectEventsRequest.events, tag and length included, so that a
 // request is its request_id followed by entries as they lie in the buffer.
 func appendEvent(b []byte, project string, id uuid.UUID, now time.Time, p payload) []byte {
-	const framing = 120 // what stands around the fields of a payload, roughly
-	hint := framing
-	if m, ok := p.(*Message); ok {
-		hint += len(m.Content)
+	var custom []property
+	if props := p.properties(); props != nil {
+		for k, v := range *props {
+			custom = insert(custom, property{k, v})
+		}
 	}
-	b, entry := beginMessage(b, fieldEvents, hint)
-	b = appendID(b, fieldEventID, id)
-	b = appendString(b, fieldEventType, string(p.kind()))
-	b = appendTimestamp(b, fieldEventTime, now)
-	b, props := beginMessage(b, fieldEventProperties, hint)
-	b, fields := beginMessage(b, member(p.kind()), hint-framing)
+	b, e := beginEvent(b, p.kind(), id, now, 0)
 	b = p.appendFields(b)
-	b = endMessage(b, fields)
-	if custom := p.properties(); custom != nil && len(*custom) > 0 {
-		b = appendProperties(b, *custom)
-	}
-	b = endMessage(b, props)
-	b = appendString(b, fieldEventProject, project)
-	return endMessage(b, entry)
+	return endEvent(b, e, custom, project)
 }
 
-// appendProperties writes the map in the order of its keys: the same event is the same bytes every time.
-func appendProperties(b []byte, props Properties) []byte {
-	type pair struct{ key, value string }
-	var stack [16]pair // most clients allow ten
-	pairs := stack[:0]
-	for k, v := range props {
-		pairs = append(pairs, pair{k, v})
+// openEvent is an event whose payload's fields are being written.
+type openEvent struct{ entry, properties, fields mark }
+
+// beginEvent writes what stands before the payload's fields. size guesses theirs.
+func beginEvent(b []byte, kind EventType, id uuid.UUID, now time.Time, size int) ([]byte, openEvent) {
+	const framing = 120 // what stands around them, roughly
+	var e openEvent
+	b, e.entry = beginMessage(b, fieldEvents, framing+size)
+	b = appendID(b, fieldEventID, id)
+	b = appendString(b, fieldEventType, string(kind))
+	b = appendTimestamp(b, fieldEventTime, now)
+	b, e.properties = beginMessage(b, fieldEventProperties, framing+size)
+	b, e.fields = beginMessage(b, member(kind), size)
+	return b, e
+}
+
+// endEvent writes what stands behind them. custom is in the order of its keys: the same event is the same bytes every time.
+func endEvent(b []byte, e openEvent, custom []property, project string) []byte {
+	b = endMessage(b, e.fields)
+	b = appendProperties(b, custom)
+	b = endMessage(b, e.properties)
+	b = appendString(b, fieldEventProject, project)
+	return endMessage(b, e.entry)
+}
+
+// property is an entry of [Properties].
+type property struct{ key, value string }
+
+// insert puts p into a list in the order of its keys. Lists are short.
+func insert(list []property, p property) []property {
+	list = append(list, p)
+	i := len(list) - 1
+	for ; i > 0 && list[i-1].key > p.key; i-- {
+		list[i] = list[i-1]
 	}
-	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Compare(a.key, b.key) })
-	for _, p := range pairs { // their sizes are known, so they need no marks
+	list[i] = p
+	return list
+}
+
+func appendProperties(b []byte, list []property) []byte {
+	for _, p := range list { // their sizes are known, so they need no marks
 		value := sizeString(p.value)
 		b = appendTag(b, fieldCustomProperties, protowire.BytesType)
 		b = appendVarint(b, uint64(sizeString(p.key)+sizeBytes(value)))

@@ -43,7 +43,31 @@ type Message struct {
 //
 // Errors: *[FieldError] for every field that breaks its limits, [ErrBufferFull], [ErrClosed].
 func (c *Client) CreateMessage(ctx context.Context, message Message) error {
-	return c.record(ctx, &message)
+	if done, err := c.recordPlain(ctx, &message); done {
+		return err
+	}
+	return c.record(ctx, message.detached())
+}
+
+// detached returns a copy that shares no memory with m. [Client.record] keeps what it is given on the heap; given m
+// itself, the compiler would have to put every caller's message and map there, also for calls that never come so far.
+func (m *Message) detached() *Message {
+	d := &Message{
+		SessionID: strings.Clone(m.SessionID),
+		Index:     m.Index,
+		Role:      Role(strings.Clone(string(m.Role))),
+		Content:   strings.Clone(m.Content),
+	}
+	if !m.CreateTime.IsZero() {
+		d.CreateTime = time.Unix(m.CreateTime.Unix(), int64(m.CreateTime.Nanosecond())).UTC()
+	}
+	if m.Properties != nil {
+		d.Properties = make(Properties, len(m.Properties))
+		for k, v := range m.Properties {
+			d.Properties[strings.Clone(k)] = strings.Clone(v)
+		}
+	}
+	return d
 }
 
 func (m *Message) kind() EventType              { return EventCreateMessage }
@@ -54,14 +78,17 @@ func (m *Message) redact(f func(string) string) { m.Content = f(m.Content) }
 func (m *Message) normalize()                   {}
 
 // keeps reports whether the message keeps the limits that its tags state, at a tenth of what reading the tags costs: of
-// all calls this is the one that an app makes for every message. A fuzz test holds it against the tags.
-func (m *Message) keeps(r *rules) bool {
-	return isID(m.SessionID) &&
-		m.Index >= 1 && m.Index <= math.MaxInt32 &&
-		(m.Role == RoleUser || m.Role == RoleAssistant) &&
-		strings.TrimSpace(m.Content) != "" && isText(m.Content) &&
-		isTimestamp(m.CreateTime) &&
-		r.allows(m.Properties)
+// all calls this is the one that an app makes for every message. It appends the properties to dst. A fuzz test holds it
+// against the tags.
+func (m *Message) keeps(r *rules, dst []property) ([]property, bool) {
+	if !isID(m.SessionID) ||
+		m.Index < 1 || m.Index > math.MaxInt32 ||
+		m.Role != RoleUser && m.Role != RoleAssistant ||
+		isBlank(m.Content) || !isText(m.Content) ||
+		!isTimestamp(m.CreateTime) {
+		return dst, false
+	}
+	return r.collect(dst, m.Properties)
 }
 
 // withholdContent keeps the length alone.

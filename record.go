@@ -78,11 +78,42 @@ func (c *Client) drop(ctx context.Context, p payload, reason DropReason, now tim
 	c.tell([]Drop{{EventID: hex.EncodeToString(id[:]), EventType: p.kind(), SessionID: sessionOf(p), Reason: reason}})
 }
 
+// recordPlain is record for the call that an app makes most, as far as nobody looks at the message on its way: the same
+// steps, but the message and its map stay on the caller's stack, and the map is read once. Not done means that nothing
+// has happened.
+func (c *Client) recordPlain(ctx context.Context, m *Message) (done bool, err error) {
+	if c == nil || !c.plain || c.closing.Load() || len(m.Content) > c.cfg.MaxContentBytes {
+		return false, nil
+	}
+	var room [DefaultLimitProperties]property
+	custom, ok := m.keeps(c.rules, room[:0])
+	if !ok {
+		return false, nil
+	}
+	now := time.Now()
+	scratch := scratchPool.Get().(*[]byte)
+	entry, e := beginEvent((*scratch)[:0], EventCreateMessage, c.ids.next(now), now, len(m.SessionID)+len(m.Content))
+	entry = m.appendFields(entry)
+	entry = endEvent(entry, e, custom, c.cfg.ProjectID)
+	if err := c.push(ctx, m.SessionID, scratch, entry, now); err != nil {
+		return true, err
+	}
+	if c.cfg.IdleTimeout > 0 {
+		c.touch(m.SessionID, now, m.CreateTime)
+	}
+	return true, nil
+}
+
 // enqueue encodes an event and hands it to the buffer. It keeps nothing of p.
 func (c *Client) enqueue(ctx context.Context, p payload, now time.Time) error {
 	scratch := scratchPool.Get().(*[]byte)
 	entry := appendEvent((*scratch)[:0], c.cfg.ProjectID, c.ids.next(now), now, p)
-	dropped, err := c.buf.push(ctx, c.laneOf(p), entry, now, receiptFrom(ctx))
+	return c.push(ctx, p.lane(), scratch, entry, now)
+}
+
+// push hands an entry, encoded in scratch, to the buffer, and scratch back to its pool.
+func (c *Client) push(ctx context.Context, lane string, scratch *[]byte, entry []byte, now time.Time) error {
+	dropped, err := c.buf.push(ctx, c.laneOf(lane), entry, now, receiptFrom(ctx))
 	if cap(entry) <= maxScratch {
 		*scratch = entry
 		scratchPool.Put(scratch)
@@ -98,11 +129,11 @@ var scratchPool = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); retur
 const maxScratch = 64 << 10
 
 // laneOf spreads sessions over the senders, each session always to the same one.
-func (c *Client) laneOf(p payload) int {
+func (c *Client) laneOf(key string) int {
 	if len(c.buf.lanes) == 1 {
 		return 0
 	}
-	return int(maphash.String(c.seed, p.lane()) % uint64(len(c.buf.lanes)))
+	return int(maphash.String(c.seed, key) % uint64(len(c.buf.lanes)))
 }
 
 func sessionOf(p payload) string {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 )
 
 // problems lists the *FieldErrors joined in err as "Field rule limit".
@@ -253,4 +254,18 @@ func TestCallersMapMayChangeAfterTheCall(t *testing.T) {
 			t.Errorf("the event says %q", got)
 		}
 	})
+}
+
+func TestTextIsUTF8WithoutNUL(t *testing.T) {
+	parts := []string{"", "a", "plain ascii, ", "\x00", "\x7f", "é", "日本", "🙂", "\xff", "\xc3", "\ufffd", "\xed\xa0\x80", "12345678"}
+	for _, a := range parts {
+		for _, b := range parts {
+			for _, c := range parts {
+				s := a + b + c + a
+				if got, want := isText(s), utf8.ValidString(s) && !strings.Contains(s, "\x00"); got != want {
+					t.Errorf("isText(%q) = %v, want %v", s, got, want)
+				}
+			}
+		}
+	}
 }
