@@ -89,6 +89,9 @@ func (r *run) size() int    { return r.to - r.from }
 // prefix is as much of the run as keeps both limits.
 func (r run) prefix(maxEvents, maxBytes int) run {
 	p := r
+	if r.events <= maxEvents && r.size() <= maxBytes {
+		return p
+	}
 	p.to, p.events = r.from, 0
 	for p.events < min(r.events, maxEvents) {
 		size := entrySize(r.seg.data[p.to:r.to])
@@ -209,7 +212,9 @@ func (b *buffer) append(l *lane, entry []byte, now time.Time) {
 	seg := b.segmentFor(l, len(entry))
 	from := len(seg.data)
 	seg.data = append(seg.data, entry...)
-	if n := len(l.runs); n > 0 && l.runs[n-1].seg == seg && l.runs[n-1].to == from {
+	// Runs end where full batches do, so that to cut one nobody has to count entries.
+	endsHere := l.next%uint64(b.batchEvents) == 0
+	if n := len(l.runs); n > 0 && !endsHere && l.runs[n-1].seg == seg && l.runs[n-1].to == from {
 		l.runs[n-1].to = len(seg.data)
 		l.runs[n-1].events++
 	} else {
@@ -388,23 +393,17 @@ func (b *buffer) drop(i int, reason DropReason, cause error) []Drop {
 func (b *buffer) land(l *lane) {
 	f := l.flying
 	l.flying = nil
-	for _, r := range f.runs {
+	b.settled(l, f.events, f.bytes)
+	for _, r := range f.runs { // off the budget first, or a full buffer would have no room for its own empty segments
 		b.unref(r.seg)
 	}
-	b.settled(l, f.events, f.bytes)
+	b.trim(l)
 }
 
 // settled takes events off the budget and tells whoever waits for that.
 func (b *buffer) settled(l *lane, events, bytes int) {
 	b.tally.events -= events
 	b.tally.bytes -= bytes
-	if l.events == 0 && l.flying == nil && l.tail != nil && l.tail.refs == 1 {
-		l.tail.data = l.tail.data[:0] // nobody else looks at it: begin again at its start
-	}
-	if b.tally.events == 0 && len(b.free) > maxFreeSegments {
-		clear(b.free[maxFreeSegments:])
-		b.free = b.free[:maxFreeSegments]
-	}
 	b.announceSpace()
 	low := l.low()
 	l.barriers = slices.DeleteFunc(l.barriers, func(w *barrier) bool {
@@ -414,6 +413,17 @@ func (b *buffer) settled(l *lane, events, bytes int) {
 		close(w.done)
 		return true
 	})
+}
+
+// trim gives back what an empty lane and an empty buffer need not hold.
+func (b *buffer) trim(l *lane) {
+	if l.events == 0 && l.flying == nil && l.tail != nil && l.tail.refs == 1 {
+		l.tail.data = l.tail.data[:0] // nobody else looks at it: begin again at its start
+	}
+	if b.tally.events == 0 && len(b.free) > maxFreeSegments {
+		clear(b.free[maxFreeSegments:])
+		b.free = b.free[:maxFreeSegments]
+	}
 }
 
 // low is the sequence number of the oldest event not settled.
@@ -443,6 +453,7 @@ func (b *buffer) evict(drops *[]Drop) bool {
 	*drops = b.lose(*drops, oldest, victim, DropOverflow, nil)
 	b.advance(oldest, victim)
 	b.settled(oldest, victim.events, victim.size())
+	b.trim(oldest)
 	return true
 }
 

@@ -23,7 +23,7 @@ const (
 	DefaultBatchEvents     = 500
 	DefaultBatchBytes      = 512 << 10
 	DefaultBufferEvents    = 100_000
-	DefaultBufferBytes     = 64 << 20
+	DefaultBufferBytes     = 24 << 20
 	DefaultSenders         = 1
 	DefaultAttemptTimeout  = 10 * time.Second
 	DefaultCloseTimeout    = 5 * time.Second
@@ -50,7 +50,7 @@ type Config struct {
 	FlushInterval time.Duration
 	// BatchEvents and BatchBytes are when a batch is full, and the most a request carries. Defaults 500 and 512 KiB.
 	BatchEvents, BatchBytes int
-	// BufferEvents and BufferBytes bound what is held, waiting and in flight. Defaults 100,000 and 64 MiB.
+	// BufferEvents and BufferBytes bound what is held, waiting and in flight. Defaults 100,000 and 24 MiB.
 	BufferEvents, BufferBytes int
 	// Overflow says what happens when they are used up. Default OverflowReject.
 	Overflow Overflow

@@ -46,7 +46,7 @@
 //
 // # When the collector is away
 //
-// The buffer holds up to 100,000 events and 64 MiB, waiting and in flight. When it is full, recording returns
+// The buffer holds up to 100,000 events and 24 MiB, waiting and in flight. When it is full, recording returns
 // [ErrBufferFull] at once, or waits, or drops the oldest: [Config.Overflow]. When the collector returns, one probe goes
 // first, then one batch for each sender, then everything.
 //

@@ -218,18 +218,21 @@ func insert(list []property, p property) []property {
 func appendProperties(b []byte, list []property) []byte {
 	for _, p := range list { // their sizes are known, so they need no marks
 		value := sizeString(p.value)
-		b = appendTag(b, fieldCustomProperties, protowire.BytesType)
-		b = appendVarint(b, uint64(sizeString(p.key)+sizeBytes(value)))
+		b = appendLength(b, fieldCustomProperties, sizeString(p.key)+sizeBytes(value))
 		b = appendString(b, fieldMapKey, p.key)
-		b = appendTag(b, fieldMapValue, protowire.BytesType)
-		b = appendVarint(b, uint64(value))
+		b = appendLength(b, fieldMapValue, value)
 		b = appendString(b, fieldCustomValue, p.value)
 	}
 	return b
 }
 
 // sizeBytes is what n bytes take in a field whose tag is one byte, and sizeString what appendString writes there.
-func sizeBytes(n int) int { return 1 + protowire.SizeBytes(n) }
+func sizeBytes(n int) int {
+	if n < 1<<7 {
+		return 2 + n
+	}
+	return 1 + protowire.SizeBytes(n)
+}
 
 func sizeString(s string) int {
 	if s == "" {
@@ -279,14 +282,21 @@ func appendVarint(b []byte, v uint64) []byte {
 	return protowire.AppendVarint(b, v)
 }
 
+// appendLength writes what stands before size bytes of a field.
+func appendLength(b []byte, field protowire.Number, size int) []byte {
+	if field < 1<<4 && size < 1<<7 { // a byte each, as they mostly are
+		return append(b, byte(field)<<3|byte(protowire.BytesType), byte(size))
+	}
+	b = appendTag(b, field, protowire.BytesType)
+	return appendVarint(b, uint64(size))
+}
+
 // appendString writes nothing for an empty string, as proto3 does.
 func appendString(b []byte, field protowire.Number, s string) []byte {
 	if s == "" {
 		return b
 	}
-	b = appendTag(b, field, protowire.BytesType)
-	b = appendVarint(b, uint64(len(s)))
-	return append(b, s...)
+	return append(appendLength(b, field, len(s)), s...)
 }
 
 // appendUint writes nothing for zero, as proto3 does.
@@ -298,6 +308,9 @@ func appendUint(b []byte, field protowire.Number, v uint64) []byte {
 }
 
 func appendOptionalUint(b []byte, field protowire.Number, v uint64) []byte {
+	if field < 1<<4 && v < 1<<7 {
+		return append(b, byte(field)<<3|byte(protowire.VarintType), byte(v))
+	}
 	b = appendTag(b, field, protowire.VarintType)
 	return appendVarint(b, v)
 }
@@ -307,16 +320,22 @@ func appendTimestamp(b []byte, field protowire.Number, t time.Time) []byte {
 	if t.IsZero() {
 		return b
 	}
-	b, at := beginMessage(b, field, 0)
-	b = appendUint(b, 1, uint64(t.Unix())) // two's complement, as int64 is encoded
-	b = appendUint(b, 2, uint64(t.Nanosecond()))
-	return endMessage(b, at)
+	seconds, nanos := uint64(t.Unix()), uint64(t.Nanosecond()) // two's complement, as int64 is encoded
+	size := 0
+	if seconds != 0 {
+		size += 1 + protowire.SizeVarint(seconds)
+	}
+	if nanos != 0 {
+		size += 1 + protowire.SizeVarint(nanos)
+	}
+	b = appendLength(b, field, size)
+	b = appendUint(b, 1, seconds)
+	return appendUint(b, 2, nanos)
 }
 
 // appendID writes an id as 32 hex digits.
 func appendID(b []byte, field protowire.Number, id uuid.UUID) []byte {
-	b = appendTag(b, field, protowire.BytesType)
-	b = appendVarint(b, uint64(hex.EncodedLen(len(id))))
+	b = appendLength(b, field, hex.EncodedLen(len(id)))
 	return hex.AppendEncode(b, id[:])
 }
 

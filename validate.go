@@ -139,11 +139,11 @@ func isPropertyKey(s string) bool {
 	if len(s) == 0 || len(s) > 64 {
 		return false
 	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
-		case i > 0 && (c >= '0' && c <= '9' || c == '_'):
-		default:
+	if !isASCIILetter(s[0]) {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if c := s[i]; !isAlnum(c) && c != '_' {
 			return false
 		}
 	}
@@ -154,7 +154,7 @@ func isPropertyKey(s string) bool {
 func isText(s string) bool {
 	for {
 		s = s[plainPrefix(s):]
-		for range 8 { // what made the prefix end is among these
+		for range 16 { // what made the prefix end is among these
 			if s == "" {
 				return true
 			}
@@ -167,17 +167,28 @@ func isText(s string) bool {
 	}
 }
 
-// plainPrefix returns the length of a prefix of s that is ASCII without NUL, looked at eight bytes at a time.
+// plainPrefix returns the length of a prefix of s that is ASCII without NUL, looked at sixteen or eight bytes at a time.
 func plainPrefix(s string) (n int) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; n+8 <= len(s); n += 8 {
-		w := uint64(s[n]) | uint64(s[n+1])<<8 | uint64(s[n+2])<<16 | uint64(s[n+3])<<24 |
-			uint64(s[n+4])<<32 | uint64(s[n+5])<<40 | uint64(s[n+6])<<48 | uint64(s[n+7])<<56
-		if (w|(w-ones))&highs != 0 { // a byte from 0x80 up, or one that is 0 and borrows
-			break
+	for ; n+16 <= len(s); n += 16 {
+		v, w := word(s[n:n+8]), word(s[n+8:n+16])
+		if (v|w|(v-ones)|(w-ones))&highs != 0 { // a byte from 0x80 up, or one that is 0 and borrows
+			return n
+		}
+	}
+	if n+8 <= len(s) {
+		if w := word(s[n : n+8]); (w|(w-ones))&highs == 0 {
+			n += 8
 		}
 	}
 	return n
+}
+
+// word is the eight bytes of s, as one load.
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // isBlank reports whether s is nothing but white space.
