@@ -168,7 +168,11 @@ func (c *Client) closeDue(deadline time.Time, reason CloseReason) (closed int, o
 			return closed, false
 		}
 		now := time.Now()
-		err := c.accept(never, &SessionEnd{SessionID: q.id, Reason: reason, EndTime: q.activity}, now)
+		end := &SessionEnd{SessionID: q.id, Reason: reason, EndTime: q.activity}
+		if c.cfg.Strict {
+			end = &SessionEnd{SessionID: q.id}
+		}
+		err := c.accept(never, end, now)
 		if errors.Is(err, ErrBufferFull) {
 			return closed, false
 		}

@@ -74,6 +74,11 @@ type Config struct {
 	// Limits are the limits that differ from project to project.
 	Limits Limits
 
+	// Strict is for collectors that are not ours: only the base schema is sent, and a call that says what that has no word
+	// for returns a *FieldError with the rule "strict". Idle closes then carry neither reason nor end. Not with NoContent,
+	// which needs a field of ours.
+	Strict bool
+
 	// NoContent keeps every word of a conversation in this process: of messages only the length is sent, of feedback only
 	// the vote, of sessions no title. Custom properties are sent.
 	NoContent bool
@@ -150,6 +155,9 @@ func (c *Config) validate() error {
 		problem("APIKey", "required", "")
 	} else if strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		problem("APIKey", "setting", "printable ASCII without spaces")
+	}
+	if c.Strict && c.NoContent {
+		problem("NoContent", "strict", "")
 	}
 	if limit := c.hostProblem(); limit != "" {
 		problem("Host", "setting", limit)

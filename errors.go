@@ -26,7 +26,8 @@ var (
 type FieldError struct {
 	// Field is the path of the field, such as "Message.SessionID" or "User.Properties.plan".
 	Field string
-	// Rule is one word: required, max, min, oneof, utf8, email, ipv4, country, time, key, count or setting.
+	// Rule is one word: required, max, min, oneof, utf8, email, ipv4, country, language, time, key, count, finite, json,
+	// strict or setting.
 	Rule string
 	// Limit is what the rule allows, in words for people: "64 code points". Empty where the rule says it all.
 	Limit string
@@ -57,6 +58,10 @@ var ruleTexts = map[string]string{
 	"time":     "must be in the years 1 to 9999",
 	"key":      "must have keys that match",
 	"count":    "must have at most",
+	"language": "must be a BCP 47 language tag",
+	"finite":   "must be a finite number",
+	"json":     "must be a JSON object of at most",
+	"strict":   "is not in the base schema, which Config.Strict keeps to",
 	"setting":  "must be",
 }
 

@@ -2,6 +2,7 @@ package align
 
 import (
 	"encoding/hex"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -69,6 +70,8 @@ type payload interface {
 	lane() string
 	properties() *Properties // nil where there can be none
 	normalize()
+	own()                 // copies what the caller still holds: maps, slices, pointers
+	beyondBase() []string // fields in use that the base schema has no word for
 	redact(mask func(string) string)
 	attach(*Event)
 	appendFields([]byte) []byte
@@ -102,13 +105,45 @@ const (
 	fieldSessionAssistantID protowire.Number = 5
 	fieldCloseReason        protowire.Number = 1000
 	fieldSessionEndTime     protowire.Number = 1001
+	fieldSessionStatus      protowire.Number = 1002
+	fieldResolution         protowire.Number = 1003
+	fieldTransfer           protowire.Number = 1004
+	fieldCompleted          protowire.Number = 1005
+	fieldLabels             protowire.Number = 1006
+	fieldChannel            protowire.Number = 1007
+	fieldSource             protowire.Number = 1008
+	fieldLanguage           protowire.Number = 1009
+	fieldTestMode           protowire.Number = 1010
+	fieldData               protowire.Number = 1011
 
 	fieldMessageSessionID  protowire.Number = 1
 	fieldMessageIndex      protowire.Number = 3
 	fieldMessageRole       protowire.Number = 4
 	fieldMessageContent    protowire.Number = 5
 	fieldMessageCreateTime protowire.Number = 6
+	fieldExtendedRole      protowire.Number = 1000
+	fieldLatency           protowire.Number = 1001
+	fieldTimeToFirstToken  protowire.Number = 1002
+	fieldSuccess           protowire.Number = 1003
+	fieldErrorText         protowire.Number = 1004
+	fieldOutcome           protowire.Number = 1005
+	fieldIntent            protowire.Number = 1006
 	fieldContentLength     protowire.Number = 1007
+	fieldToolCalls         protowire.Number = 1008
+	fieldModel             protowire.Number = 1009
+	fieldInputTokens       protowire.Number = 1010
+	fieldOutputTokens      protowire.Number = 1011
+	fieldCost              protowire.Number = 1012
+	fieldRunID             protowire.Number = 1013
+	fieldIncomplete        protowire.Number = 1014
+
+	fieldIntentName          protowire.Number = 1
+	fieldIntentNotMeaningful protowire.Number = 2
+
+	fieldToolID        protowire.Number = 1
+	fieldToolName      protowire.Number = 2
+	fieldToolArguments protowire.Number = 3
+	fieldToolResult    protowire.Number = 4
 
 	fieldUserID          protowire.Number = 1
 	fieldUserEmail       protowire.Number = 2
@@ -116,6 +151,12 @@ const (
 	fieldUserLocation    protowire.Number = 4
 	fieldUserCreateTime  protowire.Number = 5
 	fieldUserDisplayName protowire.Number = 6
+	fieldUserCompany     protowire.Number = 1000
+	fieldUserTraits      protowire.Number = 1001
+
+	fieldCompanyID       protowire.Number = 1
+	fieldCompanyName     protowire.Number = 2
+	fieldCompanyType     protowire.Number = 3
 	fieldLocationCountry protowire.Number = 1
 
 	fieldFeedbackSessionID protowire.Number = 1
@@ -137,6 +178,20 @@ func wireRole(r Role) uint64 {
 	return 2
 }
 
+// wireExtendedRole is the role where the base schema has no word for it. wireRole then says assistant, as base clients do.
+func wireExtendedRole(r Role) uint64 {
+	switch r {
+	case RoleSystem:
+		return 1
+	case RoleTool:
+		return 2
+	case RoleHuman:
+		return 3
+	}
+	return 0
+}
+
+// wireCloseReason is 0 for an explicit close, which is what base clients say by saying nothing.
 func wireCloseReason(r CloseReason) uint64 {
 	switch r {
 	case CloseIdle:
@@ -146,7 +201,7 @@ func wireCloseReason(r CloseReason) uint64 {
 	case CloseTransfer:
 		return 4
 	}
-	return 1
+	return 0
 }
 
 // member is the field of EventProperties that goes with an event type.
@@ -313,6 +368,35 @@ func appendOptionalUint(b []byte, field protowire.Number, v uint64) []byte {
 	}
 	b = appendTag(b, field, protowire.VarintType)
 	return appendVarint(b, v)
+}
+
+func appendBool(b []byte, field protowire.Number, v *bool) []byte {
+	switch {
+	case v == nil:
+		return b
+	case *v:
+		return appendOptionalUint(b, field, 1)
+	}
+	return appendOptionalUint(b, field, 0)
+}
+
+func appendDouble(b []byte, field protowire.Number, v *float64) []byte {
+	if v == nil {
+		return b
+	}
+	b = appendTag(b, field, protowire.Fixed64Type)
+	return protowire.AppendFixed64(b, math.Float64bits(*v))
+}
+
+// appendDuration writes a google.protobuf.Duration, or nothing for nil.
+func appendDuration(b []byte, field protowire.Number, d *time.Duration) []byte {
+	if d == nil {
+		return b
+	}
+	b, at := beginMessage(b, field, 0)
+	b = appendUint(b, 1, uint64(*d/time.Second))
+	b = appendUint(b, 2, uint64(*d%time.Second))
+	return endMessage(b, at)
 }
 
 // appendTimestamp writes a google.protobuf.Timestamp, or nothing for the zero time.

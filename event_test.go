@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
@@ -34,20 +35,41 @@ func goldenEvents() map[string]payload {
 		full[string(rune('a'+i))+strings.Repeat("_", 63)] = long(256)
 	}
 	return map[string]payload{
-		"user":                  &User{ID: "u1"},
-		"user_limits":           &User{ID: long(64), DisplayName: long(64), Email: "a@" + strings.Repeat("b", 250) + ".com", CountryCode: "kr", IP: "192.0.2.1", CreateTime: goldenTime, Properties: full},
-		"user_ip":               &User{ID: "u1", IP: "192.0.2.1"},
-		"session_open":          &Session{ID: "s1", UserID: "u1"},
-		"session_open_limits":   &Session{ID: long(64), UserID: long(64), AssistantID: long(64), Title: long(256), StartTime: goldenTime, Properties: full},
-		"session_close":         &SessionEnd{SessionID: "s1"},
-		"session_close_idle":    &SessionEnd{SessionID: "s1", Reason: CloseIdle, EndTime: goldenTime},
-		"message":               &Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "Where is my order?"},
-		"message_limits":        &Message{SessionID: long(64), Index: 1<<31 - 1, Role: RoleAssistant, Content: strings.Repeat("😀", 5000), CreateTime: goldenTime, Properties: full},
+		"user":                &User{ID: "u1"},
+		"user_limits":         &User{ID: long(64), DisplayName: long(64), Email: "a@" + strings.Repeat("b", 250) + ".com", CountryCode: "kr", IP: "192.0.2.1", CreateTime: goldenTime, Properties: full},
+		"user_ip":             &User{ID: "u1", IP: "192.0.2.1"},
+		"session_open":        &Session{ID: "s1", UserID: "u1"},
+		"session_open_limits": &Session{ID: long(64), UserID: long(64), AssistantID: long(64), Title: long(256), StartTime: goldenTime, Properties: full},
+		"session_open_full": &Session{ID: "s1", UserID: "u1", Channel: ChannelTicket, Source: "mywebsite.com", Language: "pt-BR", Labels: []string{"vip", "beta"}, TestMode: true,
+			Data: map[string]any{"cart": map[string]any{"items": []any{1.5, "two", nil, true}}, "plan": "pro"}},
+		"session_close_full": &SessionEnd{SessionID: "s1", Reason: CloseTransfer, Status: StatusAgent, Resolution: ResolutionEscalated, Transfer: new(true), Completed: new(false), Labels: []string{"late"}},
+		"user_full":          &User{ID: "u1", Company: &Company{ID: "c1", Name: "Example Ltd", Type: "enterprise"}, Traits: map[string]any{"email": "ada@example.com", "name": "Ada", "seats": 3}},
+		"session_close":      &SessionEnd{SessionID: "s1"},
+		"session_close_idle": &SessionEnd{SessionID: "s1", Reason: CloseIdle, EndTime: goldenTime},
+		"message":            &Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "Where is my order?"},
+		"message_limits":     &Message{SessionID: long(64), Index: 1<<31 - 1, Role: RoleAssistant, Content: strings.Repeat("😀", 5000), CreateTime: goldenTime, Properties: full},
+		"message_human":      &Message{SessionID: "s1", Index: 3, Role: RoleHuman, Content: "Ada here.", Intent: &Intent{Name: "greeting", NotMeaningful: true}},
+		"message_generation": &Message{SessionID: "s1", Index: 2, Role: RoleAssistant, Content: "On its way.", Generation: &Generation{
+			Latency: new(1500 * time.Millisecond), TimeToFirstToken: new(time.Duration(0)), Success: new(false), Error: long(2000),
+			Outcome: OutcomeFallback, Model: long(128), InputTokens: new(int64(0)), OutputTokens: new(int64(1 << 40)), Cost: new(0.25), RunID: "r1", Incomplete: true,
+			ToolCalls: []ToolCall{{ID: "c1", Name: "orders", Arguments: `{"id":1}`, Result: long(16384)}, {Name: "noop"}},
+		}},
 		"message_1969":          &Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "x", CreateTime: time.Date(1969, 12, 31, 23, 59, 59, 500, time.UTC)},
 		"message_feedback":      &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsUp},
 		"message_feedback_full": &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsDown, Comment: long(2000), Reasons: []string{"slow", "wrong"}, UserID: "u2"},
 		"session_feedback":      &SessionFeedback{SessionID: "s1", Type: ThumbsDown},
 	}
+}
+
+func jsonOf(data map[string]any) string {
+	if len(data) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(data)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
 
 // wanted builds with the generated code what p says.
@@ -70,27 +92,56 @@ func wanted(p payload) *ingestionv1alpha.Event {
 	switch p := p.(type) {
 	case *User:
 		u := &ingestionv1alpha.EventProperties_UserProperties{
+			Traits: jsonOf(p.Traits),
 			UserId: p.ID, UserEmail: p.Email, UserIp: p.IP, UserCreateTime: timestamp(p.CreateTime), UserDisplayName: p.DisplayName,
 		}
 		if p.CountryCode != "" {
 			u.UserIp = ""
 			u.UserLocation = &ingestionv1alpha.EventProperties_UserProperties_Location{CountryCode: p.CountryCode}
 		}
+		if c := p.Company; c != nil {
+			u.Company = &ingestionv1alpha.EventProperties_UserProperties_Company{Id: c.ID, Name: c.Name, Type: c.Type}
+		}
 		props.ReservedProperties = &ingestionv1alpha.EventProperties_UserProperties_{UserProperties: u}
 	case *Session:
 		props.ReservedProperties = &ingestionv1alpha.EventProperties_SessionProperties_{SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{
 			SessionId: p.ID, SessionTitle: p.Title, SessionStartTime: timestamp(p.StartTime), UserId: p.UserID, AssistantId: p.AssistantID,
+			Labels: p.Labels, Channel: string(p.Channel), Source: p.Source, Language: p.Language, TestMode: p.TestMode, Data: jsonOf(p.Data),
 		}}
 	case *SessionEnd:
 		reason := ingestionv1alpha.EventProperties_SessionProperties_CloseReason_value["CLOSE_REASON_"+strings.ToUpper(string(p.Reason))]
+		if p.Reason == CloseExplicit {
+			reason = 0 // what base clients say by saying nothing
+		}
 		props.ReservedProperties = &ingestionv1alpha.EventProperties_SessionProperties_{SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{
 			SessionId: p.SessionID, CloseReason: ingestionv1alpha.EventProperties_SessionProperties_CloseReason(reason), SessionEndTime: timestamp(p.EndTime),
+			Outcome: string(p.Status), LastResolution: string(p.Resolution), Transfer: p.Transfer, Completed: p.Completed, Labels: p.Labels,
 		}}
 	case *Message:
-		role := ingestionv1alpha.EventProperties_MessageProperties_Role_value["ROLE_"+strings.ToUpper(string(p.Role))]
+		role, extended := p.Role, ingestionv1alpha.EventProperties_MessageProperties_ExtendedRole_value["EXTENDED_ROLE_"+strings.ToUpper(string(p.Role))]
+		if extended != 0 {
+			role = RoleAssistant
+		}
 		m := &ingestionv1alpha.EventProperties_MessageProperties{
 			SessionId: p.SessionID, MessageIndexHint: int32(p.Index), MessageContent: p.Content, MessageCreateTime: timestamp(p.CreateTime),
-			MessageRole: ingestionv1alpha.EventProperties_MessageProperties_Role(role),
+			MessageRole:  ingestionv1alpha.EventProperties_MessageProperties_Role(ingestionv1alpha.EventProperties_MessageProperties_Role_value["ROLE_"+strings.ToUpper(string(role))]),
+			ExtendedRole: ingestionv1alpha.EventProperties_MessageProperties_ExtendedRole(extended),
+		}
+		if i := p.Intent; i != nil {
+			m.Intent = &ingestionv1alpha.EventProperties_MessageProperties_Intent{Name: i.Name, NotMeaningful: i.NotMeaningful}
+		}
+		if g := p.Generation; g != nil {
+			m.Success, m.Error, m.Outcome, m.Model, m.RunId, m.Incomplete = g.Success, g.Error, string(g.Outcome), g.Model, g.RunID, g.Incomplete
+			m.InputTokens, m.OutputTokens, m.Cost = g.InputTokens, g.OutputTokens, g.Cost
+			if g.Latency != nil {
+				m.Latency = durationpb.New(*g.Latency)
+			}
+			if g.TimeToFirstToken != nil {
+				m.TimeToFirstToken = durationpb.New(*g.TimeToFirstToken)
+			}
+			for _, call := range g.ToolCalls {
+				m.ToolCalls = append(m.ToolCalls, &ingestionv1alpha.EventProperties_MessageProperties_ToolCall{Id: call.ID, Name: call.Name, Arguments: call.Arguments, Result: call.Result})
+			}
 		}
 		if p.shortened {
 			m.ContentLength = proto.Int64(int64(p.contentLength))

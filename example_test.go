@@ -61,7 +61,7 @@ func ExampleFieldError() {
 	}
 	// Output:
 	// align: Message.Index must be at least 1
-	// align: Message.Role must be one of user, assistant
+	// align: Message.Role must be one of user, assistant, system, tool, human
 	// first: Message.Index min 1
 }
 

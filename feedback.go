@@ -1,6 +1,9 @@
 package align
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // FeedbackType is a thumb.
 type FeedbackType string
@@ -40,6 +43,11 @@ func (f *MessageFeedback) lane() string            { return f.SessionID }
 func (f *MessageFeedback) properties() *Properties { return nil }
 func (f *MessageFeedback) attach(e *Event)         { e.MessageFeedback = f }
 func (f *MessageFeedback) normalize()              {}
+func (f *MessageFeedback) own()                    { f.Reasons = slices.Clone(f.Reasons) }
+
+func (f *MessageFeedback) beyondBase() []string {
+	return votesBeyondBase("MessageFeedback.", f.Comment, f.Reasons, f.UserID)
+}
 
 func (f *MessageFeedback) redact(mask func(string) string) {
 	f.Comment, f.Reasons = clip(mask(f.Comment), 2000), redactAll(f.Reasons, mask)
@@ -80,6 +88,11 @@ func (f *SessionFeedback) lane() string            { return f.SessionID }
 func (f *SessionFeedback) properties() *Properties { return nil }
 func (f *SessionFeedback) attach(e *Event)         { e.SessionFeedback = f }
 func (f *SessionFeedback) normalize()              {}
+func (f *SessionFeedback) own()                    { f.Reasons = slices.Clone(f.Reasons) }
+
+func (f *SessionFeedback) beyondBase() []string {
+	return votesBeyondBase("SessionFeedback.", f.Comment, f.Reasons, f.UserID)
+}
 
 func (f *SessionFeedback) redact(mask func(string) string) {
 	f.Comment, f.Reasons = clip(mask(f.Comment), 2000), redactAll(f.Reasons, mask)
@@ -91,6 +104,20 @@ func (f *SessionFeedback) appendFields(b []byte) []byte {
 	b = appendString(b, fieldFeedbackSessionID, f.SessionID)
 	b = appendUint(b, fieldFeedbackTarget, targetSession)
 	return appendVote(b, f.Type, f.Comment, f.Reasons, f.UserID)
+}
+
+// votesBeyondBase names what the base schema has no word for in a vote.
+func votesBeyondBase(of, comment string, reasons []string, userID string) (fields []string) {
+	if comment != "" {
+		fields = append(fields, of+"Comment")
+	}
+	if len(reasons) > 0 {
+		fields = append(fields, of+"Reasons")
+	}
+	if userID != "" {
+		fields = append(fields, of+"UserID")
+	}
+	return fields
 }
 
 func appendVote(b []byte, vote FeedbackType, comment string, reasons []string, userID string) []byte {

@@ -105,7 +105,7 @@ func TestExplicitCloseCancelsTheIdleClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(time.Hour)
-		if got := closes(rec); len(got) != 1 || got[0].Properties.GetSessionProperties().CloseReason != ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_EXPLICIT {
+		if got := closes(rec); len(got) != 1 || got[0].Properties.GetSessionProperties().CloseReason != ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_UNSPECIFIED {
 			t.Error(got)
 		}
 		say(t, c, "s1", 2) // opens it again

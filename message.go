@@ -15,6 +15,11 @@ type Role string
 const (
 	RoleUser      Role = "user"
 	RoleAssistant Role = "assistant"
+
+	// The base schema knows only the two above; [Config.Strict] refuses these.
+	RoleSystem Role = "system" // instructions, and events of the system
+	RoleTool   Role = "tool"   // what a tool answered
+	RoleHuman  Role = "human"  // a person on the assistant's side
 )
 
 // Message is one message of a session.
@@ -24,8 +29,8 @@ type Message struct {
 	// Index is the message's place in its session, from 1 to 2147483647. Gaps are fine. A second message at the same
 	// index is a new version of the first.
 	Index int `validate:"min=1,max=2147483647"`
-	// Role is RoleUser or RoleAssistant.
-	Role Role `validate:"oneof=user assistant"`
+	// Role is one of the roles above.
+	Role Role `validate:"oneof=user assistant system tool human"`
 	// Content is the text. It must not be blank. Beyond [Config.MaxContentBytes] it is cut, visibly, and counted in
 	// [Stats.Truncated].
 	Content string `validate:"nonblank,text"`
@@ -33,6 +38,10 @@ type Message struct {
 	CreateTime time.Time `validate:"timestamp"`
 	// Properties are the message's own.
 	Properties Properties `validate:"properties"`
+	// Intent is what the app made of a user's message. Nil means nothing is said of it.
+	Intent *Intent
+	// Generation says how an answer came about. Nil means nothing is known of it.
+	Generation *Generation
 
 	// shortened says that Content was cut or left out, and contentLength what it measured before, in code points.
 	shortened     bool
@@ -67,21 +76,50 @@ func (m *Message) detached() *Message {
 			d.Properties[strings.Clone(k)] = strings.Clone(v)
 		}
 	}
+	if m.Intent != nil {
+		d.Intent = &Intent{Name: strings.Clone(m.Intent.Name), NotMeaningful: m.Intent.NotMeaningful}
+	}
+	d.Generation = m.Generation.detached()
 	return d
 }
 
-func (m *Message) kind() EventType              { return EventCreateMessage }
-func (m *Message) lane() string                 { return m.SessionID }
-func (m *Message) properties() *Properties      { return &m.Properties }
-func (m *Message) attach(e *Event)              { e.Message = m }
-func (m *Message) redact(f func(string) string) { m.Content = f(m.Content) }
-func (m *Message) normalize()                   {}
+func (m *Message) kind() EventType         { return EventCreateMessage }
+func (m *Message) lane() string            { return m.SessionID }
+func (m *Message) properties() *Properties { return &m.Properties }
+func (m *Message) attach(e *Event)         { e.Message = m }
+func (m *Message) normalize()              {}
+func (m *Message) own()                    {} // detached has seen to it
 
-// keeps reports whether the message keeps the limits that its tags state, at a tenth of what reading the tags costs: of
-// all calls this is the one that an app makes for every message. It appends the properties to dst. A fuzz test holds it
-// against the tags.
+func (m *Message) redact(mask func(string) string) {
+	m.Content = mask(m.Content)
+	if g := m.Generation; g != nil {
+		g.Error = clip(mask(g.Error), maxErrorLength)
+		for i := range g.ToolCalls {
+			call := &g.ToolCalls[i]
+			call.Arguments, call.Result = clip(mask(call.Arguments), maxToolText), clip(mask(call.Result), maxToolText)
+		}
+	}
+}
+
+func (m *Message) beyondBase() (fields []string) {
+	if m.Role != RoleUser && m.Role != RoleAssistant {
+		fields = append(fields, "Message.Role")
+	}
+	if m.Intent != nil {
+		fields = append(fields, "Message.Intent")
+	}
+	if m.Generation != nil {
+		fields = append(fields, "Message.Generation")
+	}
+	return fields
+}
+
+// keeps reports whether the message is a plain one, text of a user or an assistant, that keeps the limits its tags state.
+// Of all calls this is the one that an app makes most, and reading the tags costs ten times as much. It appends the
+// properties to dst. A fuzz test holds it against the tags.
 func (m *Message) keeps(r *rules, dst []property) ([]property, bool) {
-	if !isID(m.SessionID) ||
+	if m.Generation != nil || m.Intent != nil || // rare enough
+		!isID(m.SessionID) ||
 		m.Index < 1 || m.Index > math.MaxInt32 ||
 		m.Role != RoleUser && m.Role != RoleAssistant ||
 		isBlank(m.Content) || !isText(m.Content) ||
@@ -91,10 +129,18 @@ func (m *Message) keeps(r *rules, dst []property) ([]property, bool) {
 	return r.collect(dst, m.Properties)
 }
 
-// withholdContent keeps the length alone.
+// withholdContent keeps the length alone, and of a generation what is no text.
 func (m *Message) withholdContent() {
 	m.shortened, m.contentLength = true, utf8.RuneCountInString(m.Content)
 	m.Content = ""
+	if g := m.Generation; g != nil {
+		if g.Error != "" {
+			g.Error = "withheld"
+		}
+		for i := range g.ToolCalls {
+			g.ToolCalls[i].Arguments, g.ToolCalls[i].Result = "", ""
+		}
+	}
 }
 
 // cut shortens content longer than limit bytes to at most limit, marker included, at a rune boundary.
@@ -119,6 +165,13 @@ func (m *Message) appendFields(b []byte) []byte {
 	b = appendUint(b, fieldMessageRole, wireRole(m.Role))
 	b = appendString(b, fieldMessageContent, m.Content)
 	b = appendTimestamp(b, fieldMessageCreateTime, m.CreateTime)
+	b = appendUint(b, fieldExtendedRole, wireExtendedRole(m.Role))
+	if m.Generation != nil {
+		b = m.Generation.appendFields(b)
+	}
+	if m.Intent != nil {
+		b = m.Intent.appendTo(b)
+	}
 	if m.shortened {
 		b = appendOptionalUint(b, fieldContentLength, uint64(m.contentLength))
 	}

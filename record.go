@@ -3,9 +3,8 @@ package align
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"hash/maphash"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 )
@@ -58,6 +57,11 @@ func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
 func (c *Client) check(p payload) error {
 	p.normalize()
 	err := c.rules.check(p)
+	if c.cfg.Strict {
+		for _, field := range p.beyondBase() {
+			err = errors.Join(err, &FieldError{Field: field, Rule: "strict"})
+		}
+	}
 	if err != nil {
 		c.buf.refuse()
 	}
@@ -155,6 +159,14 @@ func (c *Client) redact(p payload) {
 	}
 }
 
+// redactData returns data with every string masked, in maps and slices of its own.
+func redactData(data map[string]any, mask func(string) string) map[string]any {
+	if data == nil {
+		return nil
+	}
+	return mapStrings(data, mask).(map[string]any)
+}
+
 // beforeSend asks the hook and returns what it has left of the event, or why the event is to be dropped.
 func (c *Client) beforeSend(p payload) (left payload, reason DropReason) {
 	defer func() {
@@ -163,17 +175,9 @@ func (c *Client) beforeSend(p payload) (left payload, reason DropReason) {
 			left, reason = nil, DropPanic
 		}
 	}()
-	if props := p.properties(); props != nil {
-		*props = maps.Clone(*props)
-	}
+	p.own()
 	event := Event{Type: p.kind()}
 	p.attach(&event)
-	if f := event.MessageFeedback; f != nil {
-		f.Reasons = slices.Clone(f.Reasons)
-	}
-	if f := event.SessionFeedback; f != nil {
-		f.Reasons = slices.Clone(f.Reasons)
-	}
 	if !c.cfg.BeforeSend(&event) {
 		return nil, DropBeforeSend
 	}
@@ -191,7 +195,12 @@ func (c *Client) withhold(p payload) (cut bool) {
 		}
 	}
 	m, ok := p.(*Message)
-	return ok && m.cut(c.cfg.MaxContentBytes)
+	if !ok {
+		return false
+	}
+	cut = m.cut(c.cfg.MaxContentBytes)
+	m.shortened = m.shortened && !c.cfg.Strict // the marker says it, too
+	return cut
 }
 
 // tell passes drops on to Config.OnDrop, and the first of each kind to the log.

@@ -2,6 +2,8 @@ package align
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -19,7 +21,28 @@ type Session struct {
 	StartTime time.Time `validate:"timestamp"`
 	// Properties merge key by key with those of earlier openings.
 	Properties Properties `validate:"properties"`
+
+	// Channel is ChannelChat or ChannelTicket. Empty means not said.
+	Channel Channel `validate:"omitempty,oneof=chat ticket"`
+	// Source is where the session came from, such as a site's name: at most 64 Unicode code points.
+	Source string `validate:"omitempty,text,max=64"`
+	// Language is a BCP 47 tag, such as "de" or "pt-BR".
+	Language string `validate:"omitempty,bcp47_language_tag"`
+	// Labels are the app's own, at most 20, each 1 to 64 Unicode code points.
+	Labels []string `validate:"max=20,dive,nonblank,text,max=64"`
+	// TestMode marks a session that is no real conversation.
+	TestMode bool
+	// Data is anything else the app wants to keep with the session: a JSON object of at most 16 KiB.
+	Data map[string]any `validate:"data"`
 }
+
+// Channel is what kind of conversation a session is.
+type Channel string
+
+const (
+	ChannelChat   Channel = "chat"
+	ChannelTicket Channel = "ticket"
+)
 
 // DefaultAssistantID stands for the assistant of a [Session] that names none.
 const DefaultAssistantID = "DEFAULT"
@@ -32,13 +55,36 @@ func (c *Client) OpenSession(ctx context.Context, session Session) error {
 	return c.record(ctx, &session)
 }
 
-func (s *Session) kind() EventType              { return EventOpenSession }
-func (s *Session) lane() string                 { return s.ID }
-func (s *Session) properties() *Properties      { return &s.Properties }
-func (s *Session) attach(e *Event)              { e.Session = s }
-func (s *Session) redact(f func(string) string) { s.Title = clip(f(s.Title), 256) }
+func (s *Session) kind() EventType         { return EventOpenSession }
+func (s *Session) lane() string            { return s.ID }
+func (s *Session) properties() *Properties { return &s.Properties }
+func (s *Session) attach(e *Event)         { e.Session = s }
+
+func (s *Session) own() {
+	s.Properties, s.Labels, s.Data = maps.Clone(s.Properties), slices.Clone(s.Labels), cloneData(s.Data)
+}
+
+func (s *Session) redact(mask func(string) string) {
+	s.Title = clip(mask(s.Title), 256)
+	s.Data = redactData(s.Data, mask)
+}
 
 func (s *Session) withholdContent() { s.Title = "" }
+
+func (s *Session) beyondBase() (fields []string) {
+	for _, f := range []struct {
+		name string
+		used bool
+	}{
+		{"Channel", s.Channel != ""}, {"Source", s.Source != ""}, {"Language", s.Language != ""},
+		{"Labels", len(s.Labels) > 0}, {"TestMode", s.TestMode}, {"Data", len(s.Data) > 0},
+	} {
+		if f.used {
+			fields = append(fields, "Session."+f.name)
+		}
+	}
+	return fields
+}
 
 func (s *Session) normalize() {
 	if s.AssistantID == "" {
@@ -51,7 +97,18 @@ func (s *Session) appendFields(b []byte) []byte {
 	b = appendString(b, fieldSessionTitle, s.Title)
 	b = appendTimestamp(b, fieldSessionStartTime, s.StartTime)
 	b = appendString(b, fieldSessionUserID, s.UserID)
-	return appendString(b, fieldSessionAssistantID, s.AssistantID)
+	b = appendString(b, fieldSessionAssistantID, s.AssistantID)
+	for _, label := range s.Labels {
+		b = appendString(b, fieldLabels, label)
+	}
+	b = appendString(b, fieldChannel, string(s.Channel))
+	b = appendString(b, fieldSource, s.Source)
+	b = appendString(b, fieldLanguage, s.Language)
+	if s.TestMode {
+		b = appendOptionalUint(b, fieldTestMode, 1)
+	}
+	data, _ := encodeData(s.Data) // was checked
+	return appendString(b, fieldData, data)
 }
 
 // CloseReason says why a session ended.
@@ -73,7 +130,37 @@ type SessionEnd struct {
 	// EndTime is the session's last activity as far as the caller knows. Zero leaves it to the collector, which knows
 	// every message.
 	EndTime time.Time `validate:"timestamp"`
+
+	// Status says how the conversation ended, as the app knows it. Empty leaves it to the collector's rules.
+	Status SessionStatus `validate:"omitempty,oneof=botHandled email agent customEscalation failedEscalation"`
+	// Resolution says what became of the user's concern. Empty leaves it to the collector's rules.
+	Resolution Resolution `validate:"omitempty,oneof=informed resolved escalated undefined"`
+	// Transfer says whether the session was handed to a human, Completed whether it served its purpose. Nil means unknown.
+	Transfer, Completed *bool
+	// Labels are the app's own, at most 20, each 1 to 64 Unicode code points; they replace those of the opening.
+	Labels []string `validate:"max=20,dive,nonblank,text,max=64"`
 }
+
+// SessionStatus says how a conversation ended.
+type SessionStatus string
+
+const (
+	StatusBotHandled       SessionStatus = "botHandled"       // by the assistant alone
+	StatusEmail            SessionStatus = "email"            // goes on by email
+	StatusAgent            SessionStatus = "agent"            // handed to a human
+	StatusCustomEscalation SessionStatus = "customEscalation" // handed on in a way of the app's own
+	StatusFailedEscalation SessionStatus = "failedEscalation" // should have been handed on, and nobody was there
+)
+
+// Resolution says what became of a user's concern.
+type Resolution string
+
+const (
+	ResolutionInformed  Resolution = "informed"
+	ResolutionResolved  Resolution = "resolved"
+	ResolutionEscalated Resolution = "escalated"
+	ResolutionUndefined Resolution = "undefined"
+)
 
 // CloseSession records that a session is over. It ends at its last activity, not at the moment of this call, and later
 // activity opens it again. Closing a session that is unknown here is fine: another process may have opened it.
@@ -89,6 +176,26 @@ func (s *SessionEnd) properties() *Properties    { return nil }
 func (s *SessionEnd) attach(e *Event)            { e.SessionEnd = s }
 func (s *SessionEnd) redact(func(string) string) {}
 
+func (s *SessionEnd) own() {
+	s.Transfer, s.Completed, s.Labels = clone(s.Transfer), clone(s.Completed), slices.Clone(s.Labels)
+}
+
+func (s *SessionEnd) beyondBase() (fields []string) {
+	for _, f := range []struct {
+		name string
+		used bool
+	}{
+		{"Reason", s.Reason != CloseExplicit}, {"EndTime", !s.EndTime.IsZero()}, {"Status", s.Status != ""},
+		{"Resolution", s.Resolution != ""}, {"Transfer", s.Transfer != nil}, {"Completed", s.Completed != nil},
+		{"Labels", len(s.Labels) > 0},
+	} {
+		if f.used {
+			fields = append(fields, "SessionEnd."+f.name)
+		}
+	}
+	return fields
+}
+
 func (s *SessionEnd) normalize() {
 	if s.Reason == "" {
 		s.Reason = CloseExplicit
@@ -98,5 +205,13 @@ func (s *SessionEnd) normalize() {
 func (s *SessionEnd) appendFields(b []byte) []byte {
 	b = appendString(b, fieldSessionID, s.SessionID)
 	b = appendUint(b, fieldCloseReason, wireCloseReason(s.Reason))
-	return appendTimestamp(b, fieldSessionEndTime, s.EndTime)
+	b = appendTimestamp(b, fieldSessionEndTime, s.EndTime)
+	b = appendString(b, fieldSessionStatus, string(s.Status))
+	b = appendString(b, fieldResolution, string(s.Resolution))
+	b = appendBool(b, fieldTransfer, s.Transfer)
+	b = appendBool(b, fieldCompleted, s.Completed)
+	for _, label := range s.Labels {
+		b = appendString(b, fieldLabels, label)
+	}
+	return b
 }

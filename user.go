@@ -1,7 +1,9 @@
 package align
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"strings"
 	"time"
 )
@@ -27,6 +29,21 @@ type User struct {
 	CreateTime time.Time `validate:"timestamp"`
 	// Properties merge key by key with what was said before.
 	Properties Properties `validate:"properties"`
+	// Company is the customer that the user belongs to. Nil means not said.
+	Company *Company
+	// Traits are anything else the app knows of the user: a JSON object of at most 16 KiB, which replaces the one before.
+	// A text under email or name stands for Email or DisplayName, where that is empty.
+	Traits map[string]any `validate:"data"`
+}
+
+// Company is a customer of the app's owner that users belong to.
+type Company struct {
+	// ID is the owner's own: 1 to 64 Unicode code points.
+	ID string `validate:"nonblank,text,max=64"`
+	// Name is shown on the dashboard. At most 256 Unicode code points.
+	Name string `validate:"omitempty,text,max=256"`
+	// Type is the owner's own, such as "enterprise". At most 128 Unicode code points.
+	Type string `validate:"omitempty,text,max=128"`
 }
 
 // IdentifyUser records what is known of a user: at sign-up, when the profile changes, or when a session opens.
@@ -44,9 +61,35 @@ func (u *User) attach(e *Event)         { e.User = u }
 
 func (u *User) normalize() {
 	u.CountryCode = strings.ToUpper(u.CountryCode)
+	u.Traits = maps.Clone(u.Traits)
+	u.Email = cmp.Or(u.Email, take(u.Traits, "email"))
+	u.DisplayName = cmp.Or(u.DisplayName, take(u.Traits, "name"))
 }
 
-func (u *User) redact(func(string) string) {}
+// take removes a text from data and returns it.
+func take(data map[string]any, key string) string {
+	text, ok := data[key].(string)
+	if ok {
+		delete(data, key)
+	}
+	return text
+}
+
+func (u *User) own() {
+	u.Properties, u.Company, u.Traits = maps.Clone(u.Properties), clone(u.Company), cloneData(u.Traits)
+}
+
+func (u *User) redact(mask func(string) string) { u.Traits = redactData(u.Traits, mask) }
+
+func (u *User) beyondBase() (fields []string) {
+	if u.Company != nil {
+		fields = append(fields, "User.Company")
+	}
+	if len(u.Traits) > 0 {
+		fields = append(fields, "User.Traits")
+	}
+	return fields
+}
 
 func (u *User) appendFields(b []byte) []byte {
 	b = appendString(b, fieldUserID, u.ID)
@@ -60,5 +103,13 @@ func (u *User) appendFields(b []byte) []byte {
 		b = endMessage(b, at)
 	}
 	b = appendTimestamp(b, fieldUserCreateTime, u.CreateTime)
-	return appendString(b, fieldUserDisplayName, u.DisplayName)
+	b = appendString(b, fieldUserDisplayName, u.DisplayName)
+	if c := u.Company; c != nil {
+		b = appendLength(b, fieldUserCompany, sizeString(c.ID)+sizeString(c.Name)+sizeString(c.Type))
+		b = appendString(b, fieldCompanyID, c.ID)
+		b = appendString(b, fieldCompanyName, c.Name)
+		b = appendString(b, fieldCompanyType, c.Type)
+	}
+	traits, _ := encodeData(u.Traits) // was checked
+	return appendString(b, fieldUserTraits, traits)
 }

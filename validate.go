@@ -1,7 +1,9 @@
 package align
 
 import (
+	"encoding/json"
 	"errors"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -32,12 +34,14 @@ type rules struct {
 	limits   Limits
 }
 
-// newRules registers our own rules beside validator's: nonblank, text, timestamp and properties.
+// newRules registers our own rules beside validator's.
 func newRules(limits Limits) *rules {
 	r := &rules{validate: validator.New(validator.WithRequiredStructEnabled()), limits: limits}
 	for tag, rule := range map[string]func(reflect.Value) bool{
 		"nonblank":  func(v reflect.Value) bool { return !isBlank(v.String()) },
 		"text":      func(v reflect.Value) bool { return isText(v.String()) },
+		"finite":    func(v reflect.Value) bool { return !math.IsNaN(v.Float()) && !math.IsInf(v.Float(), 0) },
+		"data":      func(v reflect.Value) bool { _, ok := encodeData(v.Interface().(map[string]any)); return ok },
 		"timestamp": func(v reflect.Value) bool { return isTimestamp(v.Interface().(time.Time)) },
 		// One function for the whole map: validator's dive costs ten times as much.
 		"properties": func(v reflect.Value) bool { _, ok := r.collect(nil, v.Interface().(Properties)); return ok },
@@ -83,6 +87,10 @@ func fieldError(b validator.FieldError) *FieldError {
 		e.Rule = "time"
 	case "iso3166_1_alpha2":
 		e.Rule = "country"
+	case "bcp47_language_tag":
+		e.Rule = "language"
+	case "data":
+		e.Rule, e.Limit = "json", "16384 bytes"
 	case "oneof":
 		e.Limit = strings.ReplaceAll(b.Param(), " ", ", ")
 	case "max":
@@ -132,6 +140,47 @@ func (r *rules) propertyProblems(path string, props Properties) (problems []erro
 		problems = append(problems, &FieldError{path, "key", PropertyKeyPattern})
 	}
 	return problems
+}
+
+// maxData bounds a map of the app's own, as JSON.
+const maxData = 16 << 10
+
+// encodeData returns data as a JSON object, empty for an empty one; not ok if that is impossible or too long.
+func encodeData(data map[string]any) (object string, ok bool) {
+	if len(data) == 0 {
+		return "", true
+	}
+	encoded, err := json.Marshal(data)
+	return string(encoded), err == nil && len(encoded) <= maxData
+}
+
+// cloneData returns a copy of data that shares no map or slice of JSON's kind with it.
+func cloneData(data map[string]any) map[string]any {
+	if data == nil {
+		return nil
+	}
+	return mapStrings(data, func(s string) string { return s }).(map[string]any)
+}
+
+// mapStrings returns a copy of a JSON value with f applied to every string in it, but keys.
+func mapStrings(value any, f func(string) string) any {
+	switch v := value.(type) {
+	case string:
+		return f(v)
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = mapStrings(v[i], f)
+		}
+		return list
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for k := range v {
+			object[k] = mapStrings(v[k], f)
+		}
+		return object
+	}
+	return value
 }
 
 // isPropertyKey matches PropertyKeyPattern.

@@ -628,7 +628,14 @@ type EventProperties_MessageProperties struct {
 	Intent            *EventProperties_MessageProperties_Intent      `protobuf:"bytes,1006,opt,name=intent,proto3" json:"intent,omitempty"`
 	// Code points the content had before it was cut to the client's limit or left out by its no-content mode.
 	// Set only then; content may be empty only when it is.
-	ContentLength *int64 `protobuf:"varint,1007,opt,name=content_length,json=contentLength,proto3,oneof" json:"content_length,omitempty"`
+	ContentLength *int64                                        `protobuf:"varint,1007,opt,name=content_length,json=contentLength,proto3,oneof" json:"content_length,omitempty"`
+	ToolCalls     []*EventProperties_MessageProperties_ToolCall `protobuf:"bytes,1008,rep,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
+	Model         string                                        `protobuf:"bytes,1009,opt,name=model,proto3" json:"model,omitempty"`
+	InputTokens   *int64                                        `protobuf:"varint,1010,opt,name=input_tokens,json=inputTokens,proto3,oneof" json:"input_tokens,omitempty"`    // absent means unknown
+	OutputTokens  *int64                                        `protobuf:"varint,1011,opt,name=output_tokens,json=outputTokens,proto3,oneof" json:"output_tokens,omitempty"` // absent means unknown
+	Cost          *float64                                      `protobuf:"fixed64,1012,opt,name=cost,proto3,oneof" json:"cost,omitempty"`                                    // US dollars; absent means unknown
+	RunId         string                                        `protobuf:"bytes,1013,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`                             // the invocation of an agent that this message belongs to
+	Incomplete    bool                                          `protobuf:"varint,1014,opt,name=incomplete,proto3" json:"incomplete,omitempty"`                               // the answer never came to its end
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -762,6 +769,55 @@ func (x *EventProperties_MessageProperties) GetContentLength() int64 {
 	return 0
 }
 
+func (x *EventProperties_MessageProperties) GetToolCalls() []*EventProperties_MessageProperties_ToolCall {
+	if x != nil {
+		return x.ToolCalls
+	}
+	return nil
+}
+
+func (x *EventProperties_MessageProperties) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *EventProperties_MessageProperties) GetInputTokens() int64 {
+	if x != nil && x.InputTokens != nil {
+		return *x.InputTokens
+	}
+	return 0
+}
+
+func (x *EventProperties_MessageProperties) GetOutputTokens() int64 {
+	if x != nil && x.OutputTokens != nil {
+		return *x.OutputTokens
+	}
+	return 0
+}
+
+func (x *EventProperties_MessageProperties) GetCost() float64 {
+	if x != nil && x.Cost != nil {
+		return *x.Cost
+	}
+	return 0
+}
+
+func (x *EventProperties_MessageProperties) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *EventProperties_MessageProperties) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
+	}
+	return false
+}
+
 type EventProperties_UserProperties struct {
 	state           protoimpl.MessageState                   `protogen:"open.v1"`
 	UserId          string                                   `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`                              // [R]
@@ -771,6 +827,7 @@ type EventProperties_UserProperties struct {
 	UserCreateTime  *timestamppb.Timestamp                   `protobuf:"bytes,5,opt,name=user_create_time,json=userCreateTime,proto3" json:"user_create_time,omitempty"`    // [O]
 	UserDisplayName string                                   `protobuf:"bytes,6,opt,name=user_display_name,json=userDisplayName,proto3" json:"user_display_name,omitempty"` // [O]
 	Company         *EventProperties_UserProperties_Company  `protobuf:"bytes,1000,opt,name=company,proto3" json:"company,omitempty"`                                       // the customer this user belongs to
+	Traits          string                                   `protobuf:"bytes,1001,opt,name=traits,proto3" json:"traits,omitempty"`                                         // a JSON object of the app's own
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -852,6 +909,13 @@ func (x *EventProperties_UserProperties) GetCompany() *EventProperties_UserPrope
 		return x.Company
 	}
 	return nil
+}
+
+func (x *EventProperties_UserProperties) GetTraits() string {
+	if x != nil {
+		return x.Traits
+	}
+	return ""
 }
 
 type EventProperties_FeedbackProperties struct {
@@ -1066,6 +1130,74 @@ func (x *EventProperties_MessageProperties_Intent) GetNotMeaningful() bool {
 	return false
 }
 
+type EventProperties_MessageProperties_ToolCall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Arguments     string                 `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	Result        string                 `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventProperties_MessageProperties_ToolCall) Reset() {
+	*x = EventProperties_MessageProperties_ToolCall{}
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventProperties_MessageProperties_ToolCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventProperties_MessageProperties_ToolCall) ProtoMessage() {}
+
+func (x *EventProperties_MessageProperties_ToolCall) ProtoReflect() protoreflect.Message {
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventProperties_MessageProperties_ToolCall.ProtoReflect.Descriptor instead.
+func (*EventProperties_MessageProperties_ToolCall) Descriptor() ([]byte, []int) {
+	return file_ingestion_v1alpha_event_proto_rawDescGZIP(), []int{1, 2, 1}
+}
+
+func (x *EventProperties_MessageProperties_ToolCall) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *EventProperties_MessageProperties_ToolCall) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EventProperties_MessageProperties_ToolCall) GetArguments() string {
+	if x != nil {
+		return x.Arguments
+	}
+	return ""
+}
+
+func (x *EventProperties_MessageProperties_ToolCall) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
 type EventProperties_UserProperties_Location struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CountryCode   string                 `protobuf:"bytes,1,opt,name=country_code,json=countryCode,proto3" json:"country_code,omitempty"` // [R] ISO 3166-1 alpha-2
@@ -1077,7 +1209,7 @@ type EventProperties_UserProperties_Location struct {
 
 func (x *EventProperties_UserProperties_Location) Reset() {
 	*x = EventProperties_UserProperties_Location{}
-	mi := &file_ingestion_v1alpha_event_proto_msgTypes[9]
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1221,7 @@ func (x *EventProperties_UserProperties_Location) String() string {
 func (*EventProperties_UserProperties_Location) ProtoMessage() {}
 
 func (x *EventProperties_UserProperties_Location) ProtoReflect() protoreflect.Message {
-	mi := &file_ingestion_v1alpha_event_proto_msgTypes[9]
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1269,7 @@ type EventProperties_UserProperties_Company struct {
 
 func (x *EventProperties_UserProperties_Company) Reset() {
 	*x = EventProperties_UserProperties_Company{}
-	mi := &file_ingestion_v1alpha_event_proto_msgTypes[10]
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1281,7 @@ func (x *EventProperties_UserProperties_Company) String() string {
 func (*EventProperties_UserProperties_Company) ProtoMessage() {}
 
 func (x *EventProperties_UserProperties_Company) ProtoReflect() protoreflect.Message {
-	mi := &file_ingestion_v1alpha_event_proto_msgTypes[10]
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1332,7 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"properties\x18\x04 \x01(\v2\".ingestion.v1alpha.EventPropertiesR\n" +
 	"properties\x12\x1d\n" +
 	"\n" +
-	"project_id\x18\x05 \x01(\tR\tprojectId\"\x8c\x1d\n" +
+	"project_id\x18\x05 \x01(\tR\tprojectId\"\xd4 \n" +
 	"\x0fEventProperties\x12e\n" +
 	"\x12session_properties\x18\x01 \x01(\v24.ingestion.v1alpha.EventProperties.SessionPropertiesH\x00R\x11sessionProperties\x12e\n" +
 	"\x12message_properties\x18\x02 \x01(\v24.ingestion.v1alpha.EventProperties.MessagePropertiesH\x00R\x11messageProperties\x12\\\n" +
@@ -1238,7 +1370,7 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\x15CLOSE_REASON_TRANSFER\x10\x04B\v\n" +
 	"\t_transferB\f\n" +
 	"\n" +
-	"_completed\x1a\xbd\b\n" +
+	"_completed\x1a\xec\v\n" +
 	"\x11MessageProperties\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12*\n" +
@@ -1254,10 +1386,25 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\x05error\x18\xec\a \x01(\tR\x05error\x12\x19\n" +
 	"\aoutcome\x18\xed\a \x01(\tR\aoutcome\x12T\n" +
 	"\x06intent\x18\xee\a \x01(\v2;.ingestion.v1alpha.EventProperties.MessageProperties.IntentR\x06intent\x12+\n" +
-	"\x0econtent_length\x18\xef\a \x01(\x03H\x01R\rcontentLength\x88\x01\x01\x1aC\n" +
+	"\x0econtent_length\x18\xef\a \x01(\x03H\x01R\rcontentLength\x88\x01\x01\x12]\n" +
+	"\n" +
+	"tool_calls\x18\xf0\a \x03(\v2=.ingestion.v1alpha.EventProperties.MessageProperties.ToolCallR\ttoolCalls\x12\x15\n" +
+	"\x05model\x18\xf1\a \x01(\tR\x05model\x12'\n" +
+	"\finput_tokens\x18\xf2\a \x01(\x03H\x02R\vinputTokens\x88\x01\x01\x12)\n" +
+	"\routput_tokens\x18\xf3\a \x01(\x03H\x03R\foutputTokens\x88\x01\x01\x12\x18\n" +
+	"\x04cost\x18\xf4\a \x01(\x01H\x04R\x04cost\x88\x01\x01\x12\x16\n" +
+	"\x06run_id\x18\xf5\a \x01(\tR\x05runId\x12\x1f\n" +
+	"\n" +
+	"incomplete\x18\xf6\a \x01(\bR\n" +
+	"incomplete\x1aC\n" +
 	"\x06Intent\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
-	"\x0enot_meaningful\x18\x02 \x01(\bR\rnotMeaningful\"?\n" +
+	"\x0enot_meaningful\x18\x02 \x01(\bR\rnotMeaningful\x1ad\n" +
+	"\bToolCall\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
+	"\targuments\x18\x03 \x01(\tR\targuments\x12\x16\n" +
+	"\x06result\x18\x04 \x01(\tR\x06result\"?\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tROLE_USER\x10\x01\x12\x12\n" +
@@ -1269,7 +1416,10 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\x13EXTENDED_ROLE_HUMAN\x10\x03B\n" +
 	"\n" +
 	"\b_successB\x11\n" +
-	"\x0f_content_length\x1a\xa6\x04\n" +
+	"\x0f_content_lengthB\x0f\n" +
+	"\r_input_tokensB\x10\n" +
+	"\x0e_output_tokensB\a\n" +
+	"\x05_cost\x1a\xbf\x04\n" +
 	"\x0eUserProperties\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
 	"\n" +
@@ -1278,7 +1428,8 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\ruser_location\x18\x04 \x01(\v2:.ingestion.v1alpha.EventProperties.UserProperties.LocationR\fuserLocation\x12D\n" +
 	"\x10user_create_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0euserCreateTime\x12*\n" +
 	"\x11user_display_name\x18\x06 \x01(\tR\x0fuserDisplayName\x12T\n" +
-	"\acompany\x18\xe8\a \x01(\v29.ingestion.v1alpha.EventProperties.UserProperties.CompanyR\acompany\x1aW\n" +
+	"\acompany\x18\xe8\a \x01(\v29.ingestion.v1alpha.EventProperties.UserProperties.CompanyR\acompany\x12\x17\n" +
+	"\x06traits\x18\xe9\a \x01(\tR\x06traits\x1aW\n" +
 	"\bLocation\x12!\n" +
 	"\fcountry_code\x18\x01 \x01(\tR\vcountryCode\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
@@ -1322,7 +1473,7 @@ func file_ingestion_v1alpha_event_proto_rawDescGZIP() []byte {
 }
 
 var file_ingestion_v1alpha_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_ingestion_v1alpha_event_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_ingestion_v1alpha_event_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_ingestion_v1alpha_event_proto_goTypes = []any{
 	(EventProperties_SessionProperties_CloseReason)(0),  // 0: ingestion.v1alpha.EventProperties.SessionProperties.CloseReason
 	(EventProperties_MessageProperties_Role)(0),         // 1: ingestion.v1alpha.EventProperties.MessageProperties.Role
@@ -1331,19 +1482,20 @@ var file_ingestion_v1alpha_event_proto_goTypes = []any{
 	(*Event)(nil),           // 4: ingestion.v1alpha.Event
 	(*EventProperties)(nil), // 5: ingestion.v1alpha.EventProperties
 	nil,                     // 6: ingestion.v1alpha.EventProperties.CustomPropertiesEntry
-	(*EventProperties_SessionProperties)(nil),        // 7: ingestion.v1alpha.EventProperties.SessionProperties
-	(*EventProperties_MessageProperties)(nil),        // 8: ingestion.v1alpha.EventProperties.MessageProperties
-	(*EventProperties_UserProperties)(nil),           // 9: ingestion.v1alpha.EventProperties.UserProperties
-	(*EventProperties_FeedbackProperties)(nil),       // 10: ingestion.v1alpha.EventProperties.FeedbackProperties
-	(*EventProperties_CustomPropertyValue)(nil),      // 11: ingestion.v1alpha.EventProperties.CustomPropertyValue
-	(*EventProperties_MessageProperties_Intent)(nil), // 12: ingestion.v1alpha.EventProperties.MessageProperties.Intent
-	(*EventProperties_UserProperties_Location)(nil),  // 13: ingestion.v1alpha.EventProperties.UserProperties.Location
-	(*EventProperties_UserProperties_Company)(nil),   // 14: ingestion.v1alpha.EventProperties.UserProperties.Company
-	(*timestamppb.Timestamp)(nil),                    // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),                      // 16: google.protobuf.Duration
+	(*EventProperties_SessionProperties)(nil),          // 7: ingestion.v1alpha.EventProperties.SessionProperties
+	(*EventProperties_MessageProperties)(nil),          // 8: ingestion.v1alpha.EventProperties.MessageProperties
+	(*EventProperties_UserProperties)(nil),             // 9: ingestion.v1alpha.EventProperties.UserProperties
+	(*EventProperties_FeedbackProperties)(nil),         // 10: ingestion.v1alpha.EventProperties.FeedbackProperties
+	(*EventProperties_CustomPropertyValue)(nil),        // 11: ingestion.v1alpha.EventProperties.CustomPropertyValue
+	(*EventProperties_MessageProperties_Intent)(nil),   // 12: ingestion.v1alpha.EventProperties.MessageProperties.Intent
+	(*EventProperties_MessageProperties_ToolCall)(nil), // 13: ingestion.v1alpha.EventProperties.MessageProperties.ToolCall
+	(*EventProperties_UserProperties_Location)(nil),    // 14: ingestion.v1alpha.EventProperties.UserProperties.Location
+	(*EventProperties_UserProperties_Company)(nil),     // 15: ingestion.v1alpha.EventProperties.UserProperties.Company
+	(*timestamppb.Timestamp)(nil),                      // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),                        // 17: google.protobuf.Duration
 }
 var file_ingestion_v1alpha_event_proto_depIdxs = []int32{
-	15, // 0: ingestion.v1alpha.Event.create_time:type_name -> google.protobuf.Timestamp
+	16, // 0: ingestion.v1alpha.Event.create_time:type_name -> google.protobuf.Timestamp
 	5,  // 1: ingestion.v1alpha.Event.properties:type_name -> ingestion.v1alpha.EventProperties
 	7,  // 2: ingestion.v1alpha.EventProperties.session_properties:type_name -> ingestion.v1alpha.EventProperties.SessionProperties
 	8,  // 3: ingestion.v1alpha.EventProperties.message_properties:type_name -> ingestion.v1alpha.EventProperties.MessageProperties
@@ -1351,24 +1503,25 @@ var file_ingestion_v1alpha_event_proto_depIdxs = []int32{
 	10, // 5: ingestion.v1alpha.EventProperties.feedback_properties:type_name -> ingestion.v1alpha.EventProperties.FeedbackProperties
 	6,  // 6: ingestion.v1alpha.EventProperties.custom_properties:type_name -> ingestion.v1alpha.EventProperties.CustomPropertiesEntry
 	11, // 7: ingestion.v1alpha.EventProperties.CustomPropertiesEntry.value:type_name -> ingestion.v1alpha.EventProperties.CustomPropertyValue
-	15, // 8: ingestion.v1alpha.EventProperties.SessionProperties.session_start_time:type_name -> google.protobuf.Timestamp
+	16, // 8: ingestion.v1alpha.EventProperties.SessionProperties.session_start_time:type_name -> google.protobuf.Timestamp
 	0,  // 9: ingestion.v1alpha.EventProperties.SessionProperties.close_reason:type_name -> ingestion.v1alpha.EventProperties.SessionProperties.CloseReason
-	15, // 10: ingestion.v1alpha.EventProperties.SessionProperties.session_end_time:type_name -> google.protobuf.Timestamp
+	16, // 10: ingestion.v1alpha.EventProperties.SessionProperties.session_end_time:type_name -> google.protobuf.Timestamp
 	1,  // 11: ingestion.v1alpha.EventProperties.MessageProperties.message_role:type_name -> ingestion.v1alpha.EventProperties.MessageProperties.Role
-	15, // 12: ingestion.v1alpha.EventProperties.MessageProperties.message_create_time:type_name -> google.protobuf.Timestamp
+	16, // 12: ingestion.v1alpha.EventProperties.MessageProperties.message_create_time:type_name -> google.protobuf.Timestamp
 	2,  // 13: ingestion.v1alpha.EventProperties.MessageProperties.extended_role:type_name -> ingestion.v1alpha.EventProperties.MessageProperties.ExtendedRole
-	16, // 14: ingestion.v1alpha.EventProperties.MessageProperties.latency:type_name -> google.protobuf.Duration
-	16, // 15: ingestion.v1alpha.EventProperties.MessageProperties.time_to_first_token:type_name -> google.protobuf.Duration
+	17, // 14: ingestion.v1alpha.EventProperties.MessageProperties.latency:type_name -> google.protobuf.Duration
+	17, // 15: ingestion.v1alpha.EventProperties.MessageProperties.time_to_first_token:type_name -> google.protobuf.Duration
 	12, // 16: ingestion.v1alpha.EventProperties.MessageProperties.intent:type_name -> ingestion.v1alpha.EventProperties.MessageProperties.Intent
-	13, // 17: ingestion.v1alpha.EventProperties.UserProperties.user_location:type_name -> ingestion.v1alpha.EventProperties.UserProperties.Location
-	15, // 18: ingestion.v1alpha.EventProperties.UserProperties.user_create_time:type_name -> google.protobuf.Timestamp
-	14, // 19: ingestion.v1alpha.EventProperties.UserProperties.company:type_name -> ingestion.v1alpha.EventProperties.UserProperties.Company
-	3,  // 20: ingestion.v1alpha.EventProperties.FeedbackProperties.feedback_target:type_name -> ingestion.v1alpha.EventProperties.FeedbackProperties.Target
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	13, // 17: ingestion.v1alpha.EventProperties.MessageProperties.tool_calls:type_name -> ingestion.v1alpha.EventProperties.MessageProperties.ToolCall
+	14, // 18: ingestion.v1alpha.EventProperties.UserProperties.user_location:type_name -> ingestion.v1alpha.EventProperties.UserProperties.Location
+	16, // 19: ingestion.v1alpha.EventProperties.UserProperties.user_create_time:type_name -> google.protobuf.Timestamp
+	15, // 20: ingestion.v1alpha.EventProperties.UserProperties.company:type_name -> ingestion.v1alpha.EventProperties.UserProperties.Company
+	3,  // 21: ingestion.v1alpha.EventProperties.FeedbackProperties.feedback_target:type_name -> ingestion.v1alpha.EventProperties.FeedbackProperties.Target
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_ingestion_v1alpha_event_proto_init() }
@@ -1391,7 +1544,7 @@ func file_ingestion_v1alpha_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ingestion_v1alpha_event_proto_rawDesc), len(file_ingestion_v1alpha_event_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
