@@ -182,7 +182,7 @@ func TestEventsEqualTheirGoldenFiles(t *testing.T) {
 	for name, p := range goldenEvents() {
 		t.Run(name, func(t *testing.T) {
 			p.normalize()
-			if err := newRules(Config{}.withDefaults().Limits).check(p); err != nil {
+			if err := newRules(Config{}.withDefaults().Limits).problems(p); err != nil {
 				t.Fatal(err)
 			}
 			entry := appendEvent(nil, "p1", goldenID, goldenTime, p)

@@ -56,16 +56,16 @@ func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
 // check puts p into its normal form and holds it against the limits. What breaks them is counted.
 func (c *Client) check(p payload) error {
 	p.normalize()
-	err := c.rules.check(p)
+	problems := c.rules.problems(p)
 	if c.cfg.Strict {
 		for _, field := range p.beyondBase() {
-			err = errors.Join(err, &FieldError{Field: field, Rule: "strict"})
+			problems = append(problems, &FieldError{Field: field, Rule: "strict"})
 		}
 	}
-	if err != nil {
+	if len(problems) > 0 {
 		c.buf.refuse()
 	}
-	return err
+	return errors.Join(problems...)
 }
 
 // drop accounts for an event that is accepted and dropped before it has become bytes.

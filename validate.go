@@ -54,17 +54,16 @@ func newRules(limits Limits) *rules {
 	return r
 }
 
-// check returns nil, or every problem of p as *[FieldError], joined.
-func (r *rules) check(p payload) error {
+// problems returns every problem of p as a *[FieldError].
+func (r *rules) problems(p payload) (problems []error) {
 	err := r.validate.Struct(p)
 	if err == nil {
 		return nil
 	}
 	var broken validator.ValidationErrors
 	if !errors.As(err, &broken) {
-		return err
+		return []error{err}
 	}
-	var problems []error
 	for _, b := range broken {
 		if b.Tag() == "properties" {
 			problems = append(problems, r.propertyProblems(b.StructNamespace(), b.Value().(Properties))...)
@@ -72,7 +71,7 @@ func (r *rules) check(p payload) error {
 			problems = append(problems, fieldError(b))
 		}
 	}
-	return errors.Join(problems...)
+	return problems
 }
 
 // fieldError puts a broken rule of validator's into our words.

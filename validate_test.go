@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // problems lists the *FieldErrors joined in err as "Field rule limit".
@@ -121,6 +124,38 @@ func TestLimitsAreEnforcedBeforeBuffering(t *testing.T) { // AL-10 to AL-66
 		{"message content NUL", msg(func(m *Message) { m.Content = "a\x00b" }), "Message.Content utf8"},
 		{"message content long", msg(func(m *Message) { m.Content = strings.Repeat("x", 3<<20) }), ""},
 		{"everything at once", &Message{Properties: props(11)}, "Message.Content required; Message.Index min 1; Message.Properties count 10 properties; Message.Role oneof user, assistant, system, tool, human; Message.SessionID required"},
+
+		{"message roles", msg(func(m *Message) { m.Role = RoleHuman }), ""},
+		{"message intent blank", msg(func(m *Message) { m.Intent = &Intent{} }), "Message.Intent.Name required"},
+		{"message generation empty", msg(func(m *Message) { m.Generation = &Generation{} }), ""},
+		{"message generation zeros", msg(func(m *Message) {
+			m.Generation = &Generation{Latency: new(time.Duration(0)), InputTokens: new(int64(0)), Cost: new(0.0), Success: new(false)}
+		}), ""},
+		{"message generation below zero", msg(func(m *Message) {
+			m.Generation = &Generation{Latency: new(-time.Nanosecond), TimeToFirstToken: new(-time.Hour), InputTokens: new(int64(-1)), Cost: new(-0.01)}
+		}), "Message.Generation.Cost min 0; Message.Generation.InputTokens min 0; Message.Generation.Latency min 0; Message.Generation.TimeToFirstToken min 0"},
+		{"message generation cost NaN", msg(func(m *Message) { m.Generation = &Generation{Cost: new(math.NaN())} }), "Message.Generation.Cost finite"},
+		{"message generation outcome", msg(func(m *Message) { m.Generation = &Generation{Outcome: "fine"} }),
+			"Message.Generation.Outcome oneof response_generated, not_understood, error, escalation_required, fallback"},
+		{"message generation lengths", msg(func(m *Message) {
+			m.Generation = &Generation{Error: é(2001), Model: é(129), RunID: é(65), ToolCalls: []ToolCall{{Name: "n", Arguments: é(16385)}, {}}}
+		}), "Message.Generation.Error max 2000 code points; Message.Generation.Model max 128 code points; Message.Generation.RunID max 64 code points; " +
+			"Message.Generation.ToolCalls[0].Arguments max 16384 code points; Message.Generation.ToolCalls[1].Name required"},
+		{"message generation tool calls 65", msg(func(m *Message) { m.Generation = &Generation{ToolCalls: make([]ToolCall, 65)} }), "Message.Generation.ToolCalls count 64 elements"},
+
+		{"session channel", &Session{ID: "s", UserID: "u", Channel: "phone"}, "Session.Channel oneof chat, ticket"},
+		{"session language", &Session{ID: "s", UserID: "u", Language: "pt-BR"}, ""},
+		{"session language unknown", &Session{ID: "s", UserID: "u", Language: "not a language"}, "Session.Language language"},
+		{"session labels", &Session{ID: "s", UserID: "u", Labels: []string{"a", ""}}, "Session.Labels[1] required"},
+		{"session labels 21", &Session{ID: "s", UserID: "u", Labels: make([]string, 21)}, "Session.Labels count 20 elements"},
+		{"session source 65", &Session{ID: "s", UserID: "u", Source: é(65)}, "Session.Source max 64 code points"},
+		{"session data", &Session{ID: "s", UserID: "u", Data: map[string]any{"a": []any{1, "b", nil}}}, ""},
+		{"session data too long", &Session{ID: "s", UserID: "u", Data: map[string]any{"a": é(8192)}}, "Session.Data json 16384 bytes"},
+		{"session data no JSON", &Session{ID: "s", UserID: "u", Data: map[string]any{"a": make(chan int)}}, "Session.Data json 16384 bytes"},
+		{"session end status", &SessionEnd{SessionID: "s", Status: "done"}, "SessionEnd.Status oneof botHandled, email, agent, customEscalation, failedEscalation"},
+		{"session end resolution", &SessionEnd{SessionID: "s", Resolution: ResolutionUndefined}, ""},
+		{"user company", user(func(u *User) { u.Company = &Company{Name: é(257)} }), "User.Company.ID required; User.Company.Name max 256 code points"},
+		{"user traits", user(func(u *User) { u.Traits = map[string]any{"email": "nobody", "name": é(65)} }), "User.DisplayName max 64 code points; User.Email email"},
 
 		{"message feedback", mf(func(f *MessageFeedback) {}), ""},
 		{"message feedback index", mf(func(f *MessageFeedback) { f.Index = 0 }), "MessageFeedback.Index min 1"},
@@ -268,4 +303,115 @@ func TestTextIsUTF8WithoutNUL(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestStrictRefusesWhatTheBaseSchemaCannotSay(t *testing.T) {
+	tests := []struct {
+		p    payload
+		want string
+	}{
+		{&User{ID: "u", Company: &Company{ID: "c"}, Traits: map[string]any{"seats": 3}}, "User.Company strict; User.Traits strict"},
+		{&User{ID: "u", Traits: map[string]any{"email": "ada@example.com"}}, ""}, // has a field there
+		{&Session{ID: "s", UserID: "u", Title: "t", Channel: ChannelChat, Data: map[string]any{"a": 1}}, "Session.Channel strict; Session.Data strict"},
+		{&SessionEnd{SessionID: "s"}, ""},
+		{&SessionEnd{SessionID: "s", Reason: CloseTransfer, Transfer: new(true)}, "SessionEnd.Reason strict; SessionEnd.Transfer strict"},
+		{&Message{SessionID: "s", Index: 1, Role: RoleTool, Content: "x"}, "Message.Role strict"},
+		{&Message{SessionID: "s", Index: 1, Role: RoleUser, Content: "x", Intent: &Intent{Name: "i"}}, "Message.Intent strict"},
+		{&Message{SessionID: "s", Index: 1, Role: RoleAssistant, Content: "x", Generation: &Generation{}}, "Message.Generation strict"},
+		{&MessageFeedback{SessionID: "s", Index: 1, Type: ThumbsUp, Comment: "c", Reasons: []string{"r"}, UserID: "u"},
+			"MessageFeedback.Comment strict; MessageFeedback.Reasons strict; MessageFeedback.UserID strict"},
+		{&SessionFeedback{SessionID: "s", Type: ThumbsUp}, ""},
+	}
+	for _, test := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			c := newClient(t, &recorder{}, func(cfg *Config) { cfg.Strict = true })
+			if got := strings.Join(problems(t, c.record(bg, test.p)), "; "); got != test.want {
+				t.Errorf("%T: got  %s\nwant %s", test.p, got, test.want)
+			}
+			if err := c.Close(bg); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// In strict mode nothing from field 1000 up leaves, whatever the client adds on its own account.
+func TestStrictSendsTheBaseSchemaOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.Strict, cfg.MaxContentBytes = true, 256 })
+		for _, p := range []payload{
+			&User{ID: "u"}, &Session{ID: "s1", UserID: "u"}, &SessionEnd{SessionID: "s1"}, &Session{ID: "s2", UserID: "u"},
+			&Message{SessionID: "s2", Index: 1, Role: RoleUser, Content: strings.Repeat("long ", 100)},
+			&MessageFeedback{SessionID: "s2", Index: 1, Type: ThumbsUp},
+		} {
+			if err := c.record(bg, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Hour) // s2 goes idle
+		if err := c.Close(bg); err != nil {
+			t.Fatal(err)
+		}
+		events := rec.delivered()
+		if len(events) != 7 {
+			t.Errorf("%d events, want 6 and an idle close", len(events))
+		}
+		for _, e := range events {
+			var walk func(m protoreflect.Message)
+			walk = func(m protoreflect.Message) {
+				m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+					if f.Number() >= 1000 {
+						t.Errorf("%s has %s", e.Type, f.Name())
+					}
+					if f.Message() != nil && !f.IsMap() && !f.IsList() {
+						walk(v.Message())
+					}
+					return true
+				})
+			}
+			walk(e.ProtoReflect())
+		}
+	})
+}
+
+// What a call was given is the caller's: neither masks nor the hook may write to it.
+func TestHooksNeverWriteToWhatTheCallerHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, &recorder{}, func(cfg *Config) {
+			cfg.Redact = RedactAll
+			cfg.BeforeSend = func(e *Event) bool {
+				switch {
+				case e.Session != nil:
+					e.Session.Labels[0], e.Session.Data["nested"].(map[string]any)["a"], e.Session.Properties["k"] = "x", "x", "x"
+				case e.Message != nil:
+					*e.Message.Generation.Success, e.Message.Generation.ToolCalls[0].Name, e.Message.Intent.Name = false, "x", "x"
+				case e.User != nil:
+					e.User.Company.Name, e.User.Traits["seats"] = "x", "x"
+				case e.SessionEnd != nil:
+					*e.SessionEnd.Transfer, e.SessionEnd.Labels[0] = false, "x"
+				}
+				return true
+			}
+		})
+		mail := "ada@example.com"
+		session := Session{ID: "s", UserID: "u", Labels: []string{"l"}, Properties: Properties{"k": mail}, Data: map[string]any{"nested": map[string]any{"a": mail}, "list": []any{mail}}}
+		message := Message{SessionID: "s", Index: 1, Role: RoleAssistant, Content: mail, Intent: &Intent{Name: "i"},
+			Generation: &Generation{Success: new(true), Error: mail, ToolCalls: []ToolCall{{Name: "t", Arguments: mail, Result: mail}}}}
+		user := User{ID: "u", Company: &Company{ID: "c", Name: "n"}, Traits: map[string]any{"seats": "3", "mail": mail, "name": "Ada"}}
+		end := SessionEnd{SessionID: "s", Transfer: new(true), Labels: []string{"l"}}
+		before := fmt.Sprintf("%+v %+v %v %+v %+v %v", session, message.Properties, *message.Generation.Success, message.Generation.ToolCalls, user.Traits, *end.Transfer)
+		for _, err := range []error{c.OpenSession(bg, session), c.CreateMessage(bg, message), c.IdentifyUser(bg, user), c.CloseSession(bg, end)} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		after := fmt.Sprintf("%+v %+v %v %+v %+v %v", session, message.Properties, *message.Generation.Success, message.Generation.ToolCalls, user.Traits, *end.Transfer)
+		if after != before || message.Intent.Name != "i" || user.Company.Name != "n" || end.Labels[0] != "l" || message.Generation.Error != mail {
+			t.Errorf("before %s\nafter  %s", before, after)
+		}
+		if err := c.Close(bg); err != nil {
+			t.Error(err)
+		}
+	})
 }

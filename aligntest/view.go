@@ -2,12 +2,15 @@ package aligntest
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align"
@@ -25,6 +28,9 @@ type User struct {
 	CountryCode string
 	// CreateTime is the first that was given.
 	CreateTime time.Time
+	// Company is the last that was given, nil if none, and Traits likewise.
+	Company *align.Company
+	Traits  map[string]any
 	// Properties holds the last value given for each key; nil if none.
 	Properties align.Properties
 	// Identified is false if the user is known from sessions alone.
@@ -48,6 +54,17 @@ type Session struct {
 	Closed bool
 	// CloseReason is why, if it is Closed.
 	CloseReason align.CloseReason
+	// Channel to Data are the last that were given, by openings or ends.
+	Channel  align.Channel
+	Source   string
+	Language string
+	Labels   []string
+	TestMode bool
+	Data     map[string]any
+	// Status to Completed are the last that its ends gave.
+	Status              align.SessionStatus
+	Resolution          align.Resolution
+	Transfer, Completed *bool
 	// Messages are its messages by index, each in its current version.
 	Messages []Message
 	// Feedback is all feedback on it and on its messages in the order it was given. A voter's last counts.
@@ -68,6 +85,9 @@ type Message struct {
 	CreateTime time.Time
 	// Properties are its own; nil if none.
 	Properties align.Properties
+	// Intent and Generation are what was said of it; nil if nothing.
+	Intent     *align.Intent
+	Generation *align.Generation
 	// Versions counts the events recorded at this index.
 	Versions int
 }
@@ -227,6 +247,12 @@ func (u *User) apply(p *ingestionv1alpha.EventProperties_UserProperties, propert
 	if u.CreateTime.IsZero() {
 		u.CreateTime = asTime(p.GetUserCreateTime())
 	}
+	if c := p.GetCompany(); c != nil {
+		u.Company = &align.Company{ID: c.GetId(), Name: c.GetName(), Type: c.GetType()}
+	}
+	if p.GetTraits() != "" {
+		u.Traits = asData(p.GetTraits())
+	}
 	u.Properties = merge(u.Properties, properties)
 }
 
@@ -236,11 +262,13 @@ func (s *sessionView) open(p *ingestionv1alpha.EventProperties_SessionProperties
 	s.AssistantID = cmp.Or(p.GetAssistantId(), s.AssistantID)
 	s.Title = cmp.Or(p.GetSessionTitle(), s.Title)
 	s.Properties = merge(s.Properties, properties)
+	s.say(p)
 	s.active(now, firstTime(asTime(p.GetSessionStartTime()), now))
 }
 
 func (s *sessionView) end(p *ingestionv1alpha.EventProperties_SessionProperties, properties align.Properties, now time.Time) {
 	s.Properties = merge(s.Properties, properties)
+	s.say(p)
 	reason := closeReason(p.GetCloseReason())
 	// An idle close speaks only for the activity its client had seen: later activity, on another replica, wins.
 	end := now
@@ -249,6 +277,24 @@ func (s *sessionView) end(p *ingestionv1alpha.EventProperties_SessionProperties,
 	}
 	if !end.Before(s.closeTime) {
 		s.closeTime, s.closeReason = end, reason
+	}
+}
+
+// say notes what an opening or an end says of the session as a whole. An absent field changes nothing.
+func (s *sessionView) say(p *ingestionv1alpha.EventProperties_SessionProperties) {
+	s.Channel = cmp.Or(align.Channel(p.GetChannel()), s.Channel)
+	s.Source = cmp.Or(p.GetSource(), s.Source)
+	s.Language = cmp.Or(p.GetLanguage(), s.Language)
+	s.TestMode = s.TestMode || p.GetTestMode()
+	s.Status = cmp.Or(align.SessionStatus(p.GetOutcome()), s.Status)
+	s.Resolution = cmp.Or(align.Resolution(p.GetLastResolution()), s.Resolution)
+	s.Transfer = cmp.Or(p.Transfer, s.Transfer)
+	s.Completed = cmp.Or(p.Completed, s.Completed)
+	if len(p.GetLabels()) > 0 {
+		s.Labels = slices.Clone(p.GetLabels())
+	}
+	if p.GetData() != "" {
+		s.Data = asData(p.GetData())
 	}
 }
 
@@ -261,6 +307,8 @@ func (s *sessionView) message(p *ingestionv1alpha.EventProperties_MessagePropert
 		Content:    p.GetMessageContent(),
 		CreateTime: written,
 		Properties: properties,
+		Intent:     intent(p),
+		Generation: generation(p),
 		Versions:   s.messages[index].Versions + 1,
 	}
 	s.active(now, written)
@@ -317,16 +365,66 @@ func closeReason(r ingestionv1alpha.EventProperties_SessionProperties_CloseReaso
 func role(m *ingestionv1alpha.EventProperties_MessageProperties) align.Role {
 	switch m.GetExtendedRole() {
 	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_SYSTEM:
-		return "system"
+		return align.RoleSystem
 	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_TOOL:
-		return "tool"
+		return align.RoleTool
 	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_HUMAN:
-		return "human"
+		return align.RoleHuman
 	}
 	if m.GetMessageRole() == ingestionv1alpha.EventProperties_MessageProperties_ROLE_USER {
 		return align.RoleUser
 	}
 	return align.RoleAssistant
+}
+
+func intent(m *ingestionv1alpha.EventProperties_MessageProperties) *align.Intent {
+	if m.GetIntent() == nil {
+		return nil
+	}
+	return &align.Intent{Name: m.GetIntent().GetName(), NotMeaningful: m.GetIntent().GetNotMeaningful()}
+}
+
+// generation returns what is said of how a message came about, nil if nothing.
+func generation(m *ingestionv1alpha.EventProperties_MessageProperties) *align.Generation {
+	g := &align.Generation{
+		Latency:          asDuration(m.GetLatency()),
+		TimeToFirstToken: asDuration(m.GetTimeToFirstToken()),
+		Success:          m.Success,
+		Error:            m.GetError(),
+		Outcome:          align.Outcome(m.GetOutcome()),
+		Model:            m.GetModel(),
+		InputTokens:      m.InputTokens,
+		OutputTokens:     m.OutputTokens,
+		Cost:             m.Cost,
+		RunID:            m.GetRunId(),
+		Incomplete:       m.GetIncomplete(),
+	}
+	for _, call := range m.GetToolCalls() {
+		g.ToolCalls = append(g.ToolCalls, align.ToolCall{
+			ID: call.GetId(), Name: call.GetName(), Arguments: call.GetArguments(), Result: call.GetResult(),
+		})
+	}
+	if reflect.ValueOf(*g).IsZero() {
+		return nil
+	}
+	return g
+}
+
+// asDuration returns the duration, nil for none.
+func asDuration(d *durationpb.Duration) *time.Duration {
+	if d == nil {
+		return nil
+	}
+	return new(d.AsDuration())
+}
+
+// asData returns a JSON object, nil for anything else.
+func asData(object string) map[string]any {
+	var data map[string]any
+	if json.Unmarshal([]byte(object), &data) != nil {
+		return nil
+	}
+	return data
 }
 
 func asProperties(values map[string]*ingestionv1alpha.EventProperties_CustomPropertyValue) align.Properties {
