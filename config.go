@@ -75,7 +75,7 @@ type Config struct {
 	Limits Limits
 
 	// NoContent keeps every word of a conversation in this process: of messages only the length is sent, of feedback only
-	// the vote, of sessions no title. Custom properties are sent.
+	// the vote and its score, of sessions no title. Custom properties are sent.
 	NoContent bool
 	// Redact masks kinds of personal data in message content, comments, reasons, session titles and property values.
 	Redact Redaction

@@ -26,9 +26,9 @@ var (
 type FieldError struct {
 	// Field is the path of the field, such as "Message.SessionID" or "User.Properties.plan".
 	Field string
-	// Rule is one word: required, max, min, oneof, utf8, email, ipv4, country, time, key, count or setting.
+	// Rule is one word: required, max, min, above, finite, oneof, utf8, email, ipv4, country, time, key, count or setting.
 	Rule string
-	// Limit is what the rule allows, in words for people: "64 code points". Empty where the rule says it all.
+	// Limit is what the rule allows, in words for people: "64 code points", or another field: "Max". Empty where the rule says it all.
 	Limit string
 }
 
@@ -49,6 +49,8 @@ var ruleTexts = map[string]string{
 	"required": "must not be blank",
 	"max":      "must be at most",
 	"min":      "must be at least",
+	"above":    "must be above",
+	"finite":   "must be a finite number",
 	"oneof":    "must be one of",
 	"utf8":     "must be valid UTF-8 without NUL",
 	"email":    "must be an email address",

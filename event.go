@@ -3,6 +3,7 @@ package align
 import (
 	"cmp"
 	"encoding/hex"
+	"math"
 	"slices"
 	"time"
 
@@ -72,7 +73,7 @@ type payload interface {
 	properties() *Properties // nil where there can be none
 	normalize()
 	redact(mask func(string) string)
-	attach(*Event)
+	attach(*Event) // with slices of its own
 	appendFields([]byte) []byte
 }
 
@@ -126,6 +127,9 @@ const (
 	fieldFeedbackType      protowire.Number = 4
 	fieldFeedbackComment   protowire.Number = 1000
 	fieldFeedbackReasons   protowire.Number = 1001
+	fieldFeedbackScore     protowire.Number = 1002
+	fieldFeedbackScoreMin  protowire.Number = 1003
+	fieldFeedbackScoreMax  protowire.Number = 1004
 	fieldFeedbackUserID    protowire.Number = 1005
 
 	targetSession = 1
@@ -281,6 +285,19 @@ func appendUint(b []byte, field protowire.Number, v uint64) []byte {
 func appendOptionalUint(b []byte, field protowire.Number, v uint64) []byte {
 	b = appendTag(b, field, protowire.VarintType)
 	return appendVarint(b, v)
+}
+
+// appendDouble writes nothing for zero, as proto3 does; a negative zero is none.
+func appendDouble(b []byte, field protowire.Number, v float64) []byte {
+	if math.Float64bits(v) == 0 {
+		return b
+	}
+	return appendOptionalDouble(b, field, v)
+}
+
+func appendOptionalDouble(b []byte, field protowire.Number, v float64) []byte {
+	b = appendTag(b, field, protowire.Fixed64Type)
+	return protowire.AppendFixed64(b, math.Float64bits(v))
 }
 
 // appendTimestamp writes a google.protobuf.Timestamp, or nothing for the zero time.

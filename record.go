@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"hash/maphash"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 )
@@ -137,12 +136,6 @@ func (c *Client) beforeSend(p payload) (left payload, reason DropReason) {
 	}
 	event := Event{Type: p.kind()}
 	p.attach(&event)
-	if f := event.MessageFeedback; f != nil {
-		f.Reasons = slices.Clone(f.Reasons)
-	}
-	if f := event.SessionFeedback; f != nil {
-		f.Reasons = slices.Clone(f.Reasons)
-	}
 	if !c.cfg.BeforeSend(&event) {
 		return nil, DropBeforeSend
 	}

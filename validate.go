@@ -2,6 +2,7 @@ package align
 
 import (
 	"errors"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -32,13 +33,14 @@ type rules struct {
 	limits   Limits
 }
 
-// newRules registers our own rules beside validator's: nonblank, text, timestamp and properties.
+// newRules registers our own rules beside validator's: nonblank, text, timestamp, finite and properties.
 func newRules(limits Limits) *rules {
 	r := &rules{validate: validator.New(validator.WithRequiredStructEnabled()), limits: limits}
 	for tag, rule := range map[string]func(reflect.Value) bool{
 		"nonblank":  func(v reflect.Value) bool { return strings.TrimSpace(v.String()) != "" },
 		"text":      func(v reflect.Value) bool { return isText(v.String()) },
 		"timestamp": func(v reflect.Value) bool { return isTimestamp(v.Interface().(time.Time)) },
+		"finite":    func(v reflect.Value) bool { return !math.IsNaN(v.Float()) && !math.IsInf(v.Float(), 0) },
 		// One function for the whole map: validator's dive costs ten times as much.
 		"properties": func(v reflect.Value) bool { return r.allows(v.Interface().(Properties)) },
 	} {
@@ -88,6 +90,8 @@ func fieldError(b validator.FieldError) *FieldError {
 		e.Rule = "country"
 	case "oneof":
 		e.Limit = strings.ReplaceAll(b.Param(), " ", ", ")
+	case "gtfield", "gtefield", "ltefield":
+		e.Rule = map[string]string{"gtfield": "above", "gtefield": "min", "ltefield": "max"}[b.Tag()]
 	case "max":
 		switch b.Kind() {
 		case reflect.String:
