@@ -32,7 +32,7 @@ const (
 )
 
 // Config is how a client is set up. ProjectID and APIKey are required; every other zero field means its default.
-// A Config never prints its key.
+// A Config never prints its key and secrets.
 type Config struct {
 	// ProjectID says which project events belong to. Falls back to ALIGNAI_PROJECT_ID.
 	ProjectID string
@@ -84,6 +84,13 @@ type Config struct {
 	// still be in there. What it leaves must keep the limits, or the recording call returns a *FieldError.
 	BeforeSend func(*Event) bool
 
+	// FeedbackSecret signs feedback tokens ([Client.FeedbackToken]): at least 16 bytes, the same in every process that
+	// takes them. Empty means a key derived from APIKey; tokens then end with that key.
+	FeedbackSecret string
+	// OtherFeedbackSecrets verify feedback tokens and sign none: the last secret while its tokens live, or the next one
+	// until every process has it. At least 16 bytes each. To part from an APIKey that signed, put it here.
+	OtherFeedbackSecrets []string
+
 	// OnDrop is told of every event that was accepted and will not be delivered. It is called from several goroutines,
 	// must return quickly, and must not call the client.
 	OnDrop func(Drop)
@@ -113,6 +120,12 @@ func (c *Config) compress() bool {
 	}
 	return c.Compression == CompressionGzip
 }
+
+// minFeedbackSecret keeps secrets from being guessed from the tokens they sign.
+const (
+	minFeedbackSecret     = 16
+	minFeedbackSecretText = "16 bytes"
+)
 
 // withDefaults returns the config with every zero field filled in.
 func (c Config) withDefaults() Config {
@@ -150,6 +163,14 @@ func (c *Config) validate() error {
 		problem("APIKey", "required", "")
 	} else if strings.ContainsFunc(c.APIKey, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		problem("APIKey", "setting", "printable ASCII without spaces")
+	}
+	if c.FeedbackSecret != "" && len(c.FeedbackSecret) < minFeedbackSecret {
+		problem("FeedbackSecret", "min", minFeedbackSecretText)
+	}
+	for i, secret := range c.OtherFeedbackSecrets {
+		if len(secret) < minFeedbackSecret {
+			problem(fmt.Sprintf("OtherFeedbackSecrets[%d]", i), "min", minFeedbackSecretText)
+		}
 	}
 	if limit := c.hostProblem(); limit != "" {
 		problem("Host", "setting", limit)
@@ -221,7 +242,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// String says what matters of a config, without its key.
+// String says what matters of a config, without its key and secrets.
 func (c Config) String() string {
 	key := "none"
 	if c.APIKey != "" {

@@ -57,7 +57,12 @@ func (r *rules) check(p payload) error {
 	if m, ok := p.(*Message); ok && m.keeps(r) {
 		return nil
 	}
-	err := r.validate.Struct(p)
+	return r.problems(p)
+}
+
+// problems returns nil, or every problem of the struct that v points to as *[FieldError], joined.
+func (r *rules) problems(v any) error {
+	err := r.validate.Struct(v)
 	if err == nil {
 		return nil
 	}
