@@ -46,7 +46,7 @@ type FeedbackToken struct {
 // takes it back, in any process of the same project that signs with the same secret ([Config.FeedbackSecret]).
 //
 // Minting asks nobody and keeps nothing. The token is of letters, digits, - and _, fit for a URL, at most 726 bytes,
-// mostly about 60. It is signed, not encrypted: who holds it can read session and user in it.
+// mostly below 130. It is signed, not encrypted: who holds it can read session and user in it.
 //
 // A token may be used again, to change the vote and to take it back; it counts once all the same, because each voter
 // has one current vote on a target. It is of no use for another session, message, voter or project.
