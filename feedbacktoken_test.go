@@ -65,6 +65,17 @@ func TestFeedbackTokenSaysWhatItWasMadeFor(t *testing.T) {
 	}
 }
 
+// A token lives for months: one that an older version gave out must still do.
+func TestFeedbackTokenKeepsItsForm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // time starts on 2000-01-01
+		const want = "AQKQo7XDAwJzMQJ1MRB0GbfPvdRveGul6ZFlUCk"
+		c := tokenClient(t, "shop", secret)
+		if got := mint(t, c, "s1", 2, "u1", time.Hour); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}
+
 func TestFeedbackTokenExpiresToTheSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := tokenClient(t, "shop", secret)

@@ -356,6 +356,7 @@ func TestTokensNeedNoCookieButAnAllowedOrigin(t *testing.T) {
 		{"a listed page of another site", []string{"Sec-Fetch-Site", "cross-site", "Origin", chat}, "204", chat},
 		{"a listed page in an older browser", []string{"Origin", chat}, "204", chat},
 		{"any other page", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example.net"}, "403 origin", ""},
+		{"another site that does not name itself", []string{"Sec-Fetch-Site", "cross-site"}, "403 origin", ""},
 		{"the same over http", []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://chat.example.com"}, "403 origin", ""},
 		{"a sandbox", []string{"Sec-Fetch-Site", "cross-site", "Origin", "null"}, "403 origin", ""},
 	} {
@@ -452,6 +453,24 @@ func TestVotesAreLimitedByTokenAndByAddress(t *testing.T) {
 		time.Sleep(time.Second)
 		wants("a second later", "204", "", "2001:db8::1", body(3))
 	})
+}
+
+func TestAddressIsThatOfTheConnectionByDefault(t *testing.T) {
+	client, _ := aligntest.Client(t)
+	h := newHandler(t, client, feedbackhttp.Config{PerAddress: feedbackhttp.Rate{Burst: 1, Every: time.Hour}})
+	for i, test := range []struct {
+		remote string
+		want   int
+	}{{"192.0.2.1:1000", 401}, {"192.0.2.1:1001", 429}, {"192.0.2.2:1000", 401}, {"@", 401}, {"@", 429}} {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(`{"vote":"up"}`))
+		r.Header.Set("Content-Type", jsonType)
+		r.Header.Set("X-Forwarded-For", fmt.Sprint("198.51.100.", i)) // anybody can say so
+		r.RemoteAddr = test.remote
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != test.want {
+			t.Errorf("request %d, from %s: %d, want %d", i, test.remote, w.Code, test.want)
+		}
+	}
 }
 
 func TestNothingOfAVoteIsLogged(t *testing.T) {
