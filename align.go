@@ -21,6 +21,8 @@ type Client struct {
 	seed  maphash.Seed
 	ids   *idSource
 
+	feedback *feedbackKeys
+
 	buf       *buffer // nil in a zero client
 	gate      *gate
 	transport *transport
@@ -51,6 +53,10 @@ func New(cfg Config) (*Client, error) {
 			return nil, err
 		}
 	}
+	feedback, err := newFeedbackKeys(&cfg)
+	if err != nil {
+		return nil, err
+	}
 	c := &Client{
 		cfg:      cfg,
 		plain:    !cfg.Disabled && cfg.Redact == 0 && cfg.BeforeSend == nil && !cfg.NoContent,
@@ -61,7 +67,10 @@ func New(cfg Config) (*Client, error) {
 		idleWake: make(chan struct{}, 1),
 		idleDone: make(chan struct{}),
 		closed:   make(chan struct{}),
+		feedback: feedback,
 	}
+	// What prints a client must not show these; who needs a key or a secret has it or what was derived from it.
+	c.cfg.APIKey, c.cfg.FeedbackSecret, c.cfg.OtherFeedbackSecrets = "", "", nil
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.idleCtx, c.idleStop = context.WithCancel(c.ctx)
 	c.gate = newGate(cfg.Logger, cfg.Senders)
@@ -81,7 +90,6 @@ func New(cfg Config) (*Client, error) {
 	} else {
 		close(c.idleDone)
 	}
-	c.cfg.APIKey = "" // the transport has it; what prints a client must not
 	return c, nil
 }
 

@@ -32,7 +32,7 @@ const (
 )
 
 // Config is how a client is set up. ProjectID and APIKey are required; every other zero field means its default.
-// A Config never prints its key.
+// A Config never prints its key and secrets.
 type Config struct {
 	// ProjectID says which project events belong to. Falls back to ALIGNAI_PROJECT_ID.
 	ProjectID string
@@ -80,7 +80,7 @@ type Config struct {
 	Strict bool
 
 	// NoContent keeps every word of a conversation in this process: of messages only the length is sent, of feedback only
-	// the vote, of sessions no title. Custom properties are sent.
+	// the vote and its score, of sessions no title. Custom properties are sent.
 	NoContent bool
 	// Redact masks kinds of personal data in message content, comments, reasons, session titles and property values.
 	Redact Redaction
@@ -88,6 +88,13 @@ type Config struct {
 	// event, and drops it by returning false. Idle closes come in a goroutine of the client's. If it panics the event is dropped, too: what it should have removed may
 	// still be in there. What it leaves must keep the limits, or the recording call returns a *FieldError.
 	BeforeSend func(*Event) bool
+
+	// FeedbackSecret signs feedback tokens ([Client.FeedbackToken]): at least 16 bytes, the same in every process that
+	// takes them. Empty means a key derived from APIKey; tokens then end with that key.
+	FeedbackSecret string
+	// OtherFeedbackSecrets verify feedback tokens and sign none: the last secret while its tokens live, or the next one
+	// until every process has it. At least 16 bytes each. To part from an APIKey that signed, put it here.
+	OtherFeedbackSecrets []string
 
 	// OnDrop is told of every event that was accepted and will not be delivered. It is called from several goroutines,
 	// must return quickly, and must not call the client.
@@ -118,6 +125,12 @@ func (c *Config) compress() bool {
 	}
 	return c.Compression == CompressionGzip
 }
+
+// minFeedbackSecret keeps secrets from being guessed from the tokens they sign.
+const (
+	minFeedbackSecret     = 16
+	minFeedbackSecretText = "16 bytes"
+)
 
 // withDefaults returns the config with every zero field filled in.
 func (c Config) withDefaults() Config {
@@ -158,6 +171,14 @@ func (c *Config) validate() error {
 	}
 	if c.Strict && c.NoContent {
 		problem("NoContent", "strict", "")
+	}
+	if c.FeedbackSecret != "" && len(c.FeedbackSecret) < minFeedbackSecret {
+		problem("FeedbackSecret", "min", minFeedbackSecretText)
+	}
+	for i, secret := range c.OtherFeedbackSecrets {
+		if len(secret) < minFeedbackSecret {
+			problem(fmt.Sprintf("OtherFeedbackSecrets[%d]", i), "min", minFeedbackSecretText)
+		}
 	}
 	if limit := c.hostProblem(); limit != "" {
 		problem("Host", "setting", limit)
@@ -229,7 +250,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// String says what matters of a config, without its key.
+// String says what matters of a config, without its key and secrets.
 func (c Config) String() string {
 	key := "none"
 	if c.APIKey != "" {

@@ -71,7 +71,7 @@ func TestSettingsFallBackToTheEnvironment(t *testing.T) { // AL-2
 
 func TestConfigNeverPrintsItsKey(t *testing.T) {
 	const key = "sk_very_secret"
-	cfg := Config{ProjectID: "p", APIKey: key}
+	cfg := Config{ProjectID: "p", APIKey: key, FeedbackSecret: key + key, OtherFeedbackSecrets: []string{key + "_of_last_year"}}
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "cfg", cfg, "ptr", &cfg)
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "cfg", cfg, "nested", struct{ C Config }{cfg})
@@ -101,7 +101,7 @@ func clientText(t *testing.T, cfg Config) string {
 		t.Fatal(err)
 	}
 	defer c.Close(context.Background())
-	return fmt.Sprintf("%v %+v %#v %s", c, c, c, c)
+	return fmt.Sprintf("%v %+v %#v %s %q", c, c, c, c, c)
 }
 
 func TestLimitsHaveLimits(t *testing.T) {

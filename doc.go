@@ -69,6 +69,11 @@
 // every word in the process. Neither content nor keys appear in errors and logs; what a collector's answer says is in
 // [StatusError.Message] alone.
 //
+// # Thumbs from a browser
+//
+// [Client.FeedbackToken] signs, without asking anyone, what lets one voter vote on one message until it expires. Package
+// feedbackhttp has the handler that takes it back, with limits and checks of where a request comes from.
+//
 // # Testing your app
 //
 // Package aligntest has a collector in memory that records what your app sent, and plays any fault you ask for.

@@ -26,10 +26,10 @@ var (
 type FieldError struct {
 	// Field is the path of the field, such as "Message.SessionID" or "User.Properties.plan".
 	Field string
-	// Rule is one word: required, max, min, oneof, utf8, email, ipv4, country, language, time, key, count, finite, json,
-	// strict or setting.
+	// Rule is one word: required, max, min, above, finite, oneof, utf8, email, ipv4, country, language, time, key, count,
+	// json, strict or setting.
 	Rule string
-	// Limit is what the rule allows, in words for people: "64 code points". Empty where the rule says it all.
+	// Limit is what the rule allows, in words for people: "64 code points", or another field: "Max". Empty where the rule says it all.
 	Limit string
 }
 
@@ -50,6 +50,8 @@ var ruleTexts = map[string]string{
 	"required": "must not be blank",
 	"max":      "must be at most",
 	"min":      "must be at least",
+	"above":    "must be above",
+	"finite":   "must be a finite number",
 	"oneof":    "must be one of",
 	"utf8":     "must be valid UTF-8 without NUL",
 	"email":    "must be an email address",
@@ -59,7 +61,6 @@ var ruleTexts = map[string]string{
 	"key":      "must have keys that match",
 	"count":    "must have at most",
 	"language": "must be a BCP 47 language tag",
-	"finite":   "must be a finite number",
 	"json":     "must be a JSON object of at most",
 	"strict":   "is not in the base schema, which Config.Strict keeps to",
 	"setting":  "must be",

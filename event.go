@@ -165,6 +165,9 @@ const (
 	fieldFeedbackType      protowire.Number = 4
 	fieldFeedbackComment   protowire.Number = 1000
 	fieldFeedbackReasons   protowire.Number = 1001
+	fieldFeedbackScore     protowire.Number = 1002
+	fieldFeedbackScoreMin  protowire.Number = 1003
+	fieldFeedbackScoreMax  protowire.Number = 1004
 	fieldFeedbackUserID    protowire.Number = 1005
 
 	targetSession = 1
@@ -380,12 +383,17 @@ func appendBool(b []byte, field protowire.Number, v *bool) []byte {
 	return appendOptionalUint(b, field, 0)
 }
 
-func appendDouble(b []byte, field protowire.Number, v *float64) []byte {
-	if v == nil {
+// appendDouble writes nothing for zero, as proto3 does; a negative zero is none.
+func appendDouble(b []byte, field protowire.Number, v float64) []byte {
+	if math.Float64bits(v) == 0 {
 		return b
 	}
+	return appendOptionalDouble(b, field, v)
+}
+
+func appendOptionalDouble(b []byte, field protowire.Number, v float64) []byte {
 	b = appendTag(b, field, protowire.Fixed64Type)
-	return protowire.AppendFixed64(b, math.Float64bits(*v))
+	return protowire.AppendFixed64(b, math.Float64bits(v))
 }
 
 // appendDuration writes a google.protobuf.Duration, or nothing for nil.

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,10 +55,14 @@ func goldenEvents() map[string]payload {
 			Outcome: OutcomeFallback, Model: long(128), InputTokens: new(int64(0)), OutputTokens: new(int64(1 << 40)), Cost: new(0.25), RunID: "r1", Incomplete: true,
 			ToolCalls: []ToolCall{{ID: "c1", Name: "orders", Arguments: `{"id":1}`, Result: long(16384)}, {Name: "noop"}},
 		}},
-		"message_1969":          &Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "x", CreateTime: time.Date(1969, 12, 31, 23, 59, 59, 500, time.UTC)},
-		"message_feedback":      &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsUp},
-		"message_feedback_full": &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsDown, Comment: long(2000), Reasons: []string{"slow", "wrong"}, UserID: "u2"},
-		"session_feedback":      &SessionFeedback{SessionID: "s1", Type: ThumbsDown},
+		"message_1969":            &Message{SessionID: "s1", Index: 1, Role: RoleUser, Content: "x", CreateTime: time.Date(1969, 12, 31, 23, 59, 59, 500, time.UTC)},
+		"message_feedback":        &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsUp},
+		"message_feedback_full":   &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsDown, Comment: long(2000), Reasons: []string{"slow", "wrong"}, UserID: "u2"},
+		"session_feedback":        &SessionFeedback{SessionID: "s1", Type: ThumbsDown},
+		"message_feedback_score":  &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsDown, Score: Score{Value: 0, Min: -1.5, Max: 5}},
+		"message_feedback_undo":   &MessageFeedback{SessionID: "s1", Index: 2, Type: ThumbsNone, UserID: "u2"},
+		"session_feedback_limits": &SessionFeedback{SessionID: long(64), Type: ThumbsUp, Comment: long(2000), Reasons: slices.Repeat([]string{long(64)}, 10), Score: Score{Value: 5, Max: 5}, UserID: long(64)},
+		"session_feedback_undo":   &SessionFeedback{SessionID: "s1", Type: ThumbsNone},
 	}
 }
 
@@ -88,6 +93,18 @@ func wanted(p payload) *ingestionv1alpha.Event {
 			}
 			props.CustomProperties[k] = &ingestionv1alpha.EventProperties_CustomPropertyValue{StringValue: v}
 		}
+	}
+	kindOfVote := func(t FeedbackType) string {
+		if t == ThumbsNone {
+			return ""
+		}
+		return string(t)
+	}
+	score := func(s Score) *float64 {
+		if s == (Score{}) {
+			return nil
+		}
+		return &s.Value
 	}
 	switch p := p.(type) {
 	case *User:
@@ -149,12 +166,14 @@ func wanted(p payload) *ingestionv1alpha.Event {
 		props.ReservedProperties = &ingestionv1alpha.EventProperties_MessageProperties_{MessageProperties: m}
 	case *MessageFeedback:
 		props.ReservedProperties = &ingestionv1alpha.EventProperties_FeedbackProperties_{FeedbackProperties: &ingestionv1alpha.EventProperties_FeedbackProperties{
-			SessionId: p.SessionID, MessageIndexHint: int32(p.Index), Type: string(p.Type), Comment: p.Comment, Reasons: p.Reasons, UserId: p.UserID,
+			SessionId: p.SessionID, MessageIndexHint: int32(p.Index), Type: kindOfVote(p.Type), Comment: p.Comment, Reasons: p.Reasons, UserId: p.UserID,
+			Score: score(p.Score), ScoreMin: p.Score.Min, ScoreMax: p.Score.Max,
 			FeedbackTarget: ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE,
 		}}
 	case *SessionFeedback:
 		props.ReservedProperties = &ingestionv1alpha.EventProperties_FeedbackProperties_{FeedbackProperties: &ingestionv1alpha.EventProperties_FeedbackProperties{
-			SessionId: p.SessionID, Type: string(p.Type), Comment: p.Comment, Reasons: p.Reasons, UserId: p.UserID,
+			SessionId: p.SessionID, Type: kindOfVote(p.Type), Comment: p.Comment, Reasons: p.Reasons, UserId: p.UserID,
+			Score: score(p.Score), ScoreMin: p.Score.Min, ScoreMax: p.Score.Max,
 			FeedbackTarget: ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_SESSION,
 		}}
 	}
@@ -254,7 +273,7 @@ func FuzzEncode(f *testing.F) {
 			&Session{ID: session, UserID: user, AssistantID: key, Title: content, StartTime: at, Properties: props},
 			&SessionEnd{SessionID: session, Reason: CloseShutdown, EndTime: at},
 			&Message{SessionID: session, Index: int(index), Role: RoleAssistant, Content: content, CreateTime: at, Properties: props, shortened: len(content)%2 == 0, contentLength: len(content)},
-			&MessageFeedback{SessionID: session, Index: int(index), Type: FeedbackType(key), Comment: content, Reasons: []string{"r" + value, "r"}, UserID: user},
+			&MessageFeedback{SessionID: session, Index: int(index), Type: FeedbackType(key), Comment: content, Reasons: []string{"r" + value, "r"}, Score: Score{Value: float64(seconds), Min: float64(index), Max: float64(seconds % 7)}, UserID: user},
 			&SessionFeedback{SessionID: session, Type: FeedbackType(key), Comment: content, UserID: user},
 		} {
 			entry := appendEvent(nil, "p1", goldenID, goldenTime, p)

@@ -82,6 +82,85 @@ func ExampleWithReceipt() {
 	// Output: <nil> thumbs_down
 }
 
+// A change of mind: each voter has one current vote on a message, the last, and none once it is taken back.
+func ExampleClient_CreateMessageFeedback() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+	ctx := context.Background()
+
+	vote := align.MessageFeedback{SessionID: "s1", Index: 2, UserID: "u1", Type: align.ThumbsDown, Reasons: []string{"wrong"}}
+	client.CreateMessageFeedback(ctx, vote)
+	client.CreateMessageFeedback(ctx, align.MessageFeedback{SessionID: "s1", Index: 2, UserID: "u1", Type: align.ThumbsNone})
+	client.Close(ctx)
+
+	for _, f := range srv.Session("s1").Feedback {
+		fmt.Println(f.Type, f.Reasons)
+	}
+	// Output:
+	// thumbs_down [wrong]
+	// none []
+}
+
+// Four of five stars for a whole session.
+func ExampleScore() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+	ctx := context.Background()
+
+	stars := align.Score{Value: 4, Min: 1, Max: 5}
+	client.CreateSessionFeedback(ctx, align.SessionFeedback{SessionID: "s1", Type: align.ThumbsUp, Score: stars})
+	stars.Value = 6
+	fmt.Println(client.CreateSessionFeedback(ctx, align.SessionFeedback{SessionID: "s1", Type: align.ThumbsUp, Score: stars}))
+	client.Close(ctx)
+
+	fmt.Printf("%+v\n", srv.Session("s1").Feedback[0].Score)
+	// Output:
+	// align: SessionFeedback.Score.Value must be at most Max
+	// {Value:4 Min:1 Max:5}
+}
+
+// The token goes into the page, beside the answer that it is for; package feedbackhttp takes it back.
+func ExampleClient_FeedbackToken() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+	defer client.Close(context.Background())
+
+	token, err := client.FeedbackToken("s1", 2, "u1", 24*time.Hour)
+	if err != nil {
+		log.Print(err) // the page then shows no thumbs
+	}
+	fmt.Println(len(token), "bytes")
+
+	_, err = client.FeedbackToken("s1", 2, "u1", 365*24*time.Hour)
+	fmt.Println(err)
+	// Output:
+	// 39 bytes
+	// align: FeedbackToken.TTL must be at most 2160h0m0s
+}
+
+// Votes that come another way than package feedbackhttp, over a websocket say.
+func ExampleClient_VerifyFeedbackToken() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+	defer client.Close(context.Background())
+	token, err := client.FeedbackToken("s1", 2, "u1", time.Hour)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	for _, token := range []string{token, token + "A"} {
+		vote, err := client.VerifyFeedbackToken(token)
+		if errors.Is(err, align.ErrFeedbackToken) || errors.Is(err, align.ErrFeedbackTokenExpired) {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(vote.UserID, "may vote on message", vote.Index, "of", vote.SessionID)
+	}
+	// Output:
+	// u1 may vote on message 2 of s1
+	// align: feedback token is not valid
+}
+
 // Content is masked before it leaves the process, and one kind of session is not recorded at all.
 func ExampleConfig_beforeSend() {
 	srv := aligntest.NewServer(nil)

@@ -124,7 +124,9 @@ func (g *Generation) appendFields(b []byte) []byte {
 	if g.OutputTokens != nil {
 		b = appendOptionalUint(b, fieldOutputTokens, uint64(*g.OutputTokens))
 	}
-	b = appendDouble(b, fieldCost, g.Cost)
+	if g.Cost != nil {
+		b = appendOptionalDouble(b, fieldCost, *g.Cost)
+	}
 	b = appendString(b, fieldRunID, g.RunID)
 	if g.Incomplete {
 		b = appendOptionalUint(b, fieldIncomplete, 1)

@@ -54,9 +54,9 @@ func newRules(limits Limits) *rules {
 	return r
 }
 
-// problems returns every problem of p as a *[FieldError].
-func (r *rules) problems(p payload) (problems []error) {
-	err := r.validate.Struct(p)
+// problems returns every problem of the struct that v points to as a *[FieldError].
+func (r *rules) problems(v any) (problems []error) {
+	err := r.validate.Struct(v)
 	if err == nil {
 		return nil
 	}
@@ -92,6 +92,8 @@ func fieldError(b validator.FieldError) *FieldError {
 		e.Rule, e.Limit = "json", "16384 bytes"
 	case "oneof":
 		e.Limit = strings.ReplaceAll(b.Param(), " ", ", ")
+	case "gtfield", "gtefield", "ltefield":
+		e.Rule = map[string]string{"gtfield": "above", "gtefield": "min", "ltefield": "max"}[b.Tag()]
 	case "max":
 		switch b.Kind() {
 		case reflect.String:

@@ -159,14 +159,25 @@ func TestLimitsAreEnforcedBeforeBuffering(t *testing.T) { // AL-10 to AL-66
 
 		{"message feedback", mf(func(f *MessageFeedback) {}), ""},
 		{"message feedback index", mf(func(f *MessageFeedback) { f.Index = 0 }), "MessageFeedback.Index min 1"},
-		{"message feedback type", mf(func(f *MessageFeedback) { f.Type = "love" }), "MessageFeedback.Type oneof thumbs_up, thumbs_down"},
-		{"message feedback type missing", mf(func(f *MessageFeedback) { f.Type = "" }), "MessageFeedback.Type oneof thumbs_up, thumbs_down"},
+		{"message feedback type", mf(func(f *MessageFeedback) { f.Type = "love" }), "MessageFeedback.Type oneof thumbs_up, thumbs_down, none"},
+		{"message feedback type missing", mf(func(f *MessageFeedback) { f.Type = "" }), "MessageFeedback.Type oneof thumbs_up, thumbs_down, none"},
 		{"message feedback comment 2000", mf(func(f *MessageFeedback) { f.Comment = é(2000) }), ""},
 		{"message feedback comment 2001", mf(func(f *MessageFeedback) { f.Comment = é(2001) }), "MessageFeedback.Comment max 2000 code points"},
 		{"message feedback reasons", mf(func(f *MessageFeedback) { f.Reasons = []string{"slow", " "} }), "MessageFeedback.Reasons[1] required"},
 		{"message feedback reasons 11", mf(func(f *MessageFeedback) { f.Reasons = make([]string, 11) }), "MessageFeedback.Reasons count 10 elements"},
+		{"message feedback taken back", mf(func(f *MessageFeedback) { f.Type = ThumbsNone }), ""},
+		{"message feedback score", mf(func(f *MessageFeedback) { f.Score = Score{4, 1, 5} }), ""},
+		{"message feedback score at its ends", mf(func(f *MessageFeedback) { f.Score = Score{-5, -5, 0} }), ""},
+		{"message feedback score below", mf(func(f *MessageFeedback) { f.Score = Score{0, 1, 5} }), "MessageFeedback.Score.Value min Min"},
+		{"message feedback score above", mf(func(f *MessageFeedback) { f.Score = Score{6, 1, 5} }), "MessageFeedback.Score.Value max Max"},
+		{"message feedback score without scale", mf(func(f *MessageFeedback) { f.Score = Score{Value: 4} }), "MessageFeedback.Score.Value max Max"},
+		{"message feedback score of one point", mf(func(f *MessageFeedback) { f.Score = Score{3, 3, 3} }), "MessageFeedback.Score.Max above Min"},
+		{"message feedback score NaN", mf(func(f *MessageFeedback) { f.Score = Score{math.NaN(), 1, 5} }), "MessageFeedback.Score.Value finite"},
+		{"message feedback score endless", mf(func(f *MessageFeedback) { f.Score = Score{4, math.Inf(-1), math.Inf(1)} }), "MessageFeedback.Score.Max finite; MessageFeedback.Score.Min finite"},
+		{"session feedback score", &SessionFeedback{SessionID: "s", Type: ThumbsUp, Score: Score{0, 0, 10}}, ""},
+		{"session feedback score without scale", &SessionFeedback{SessionID: "s", Type: ThumbsUp, Score: Score{Value: -1}}, "SessionFeedback.Score.Value min Min"},
 		{"session feedback", &SessionFeedback{SessionID: "s", Type: ThumbsDown}, ""},
-		{"session feedback blank", &SessionFeedback{}, "SessionFeedback.SessionID required; SessionFeedback.Type oneof thumbs_up, thumbs_down"},
+		{"session feedback blank", &SessionFeedback{}, "SessionFeedback.SessionID required; SessionFeedback.Type oneof thumbs_up, thumbs_down, none"},
 		{"session feedback voter blank", &SessionFeedback{SessionID: "s", Type: ThumbsUp, UserID: " "}, "SessionFeedback.UserID required"},
 		{"session feedback voter 65", &SessionFeedback{SessionID: "s", Type: ThumbsUp, UserID: é(65)}, "SessionFeedback.UserID max 64 code points"},
 	}
@@ -321,6 +332,7 @@ func TestStrictRefusesWhatTheBaseSchemaCannotSay(t *testing.T) {
 		{&MessageFeedback{SessionID: "s", Index: 1, Type: ThumbsUp, Comment: "c", Reasons: []string{"r"}, UserID: "u"},
 			"MessageFeedback.Comment strict; MessageFeedback.Reasons strict; MessageFeedback.UserID strict"},
 		{&SessionFeedback{SessionID: "s", Type: ThumbsUp}, ""},
+		{&SessionFeedback{SessionID: "s", Type: ThumbsNone, Score: Score{Value: 1, Max: 5}}, "SessionFeedback.Score strict; SessionFeedback.Type strict"},
 	}
 	for _, test := range tests {
 		synctest.Test(t, func(t *testing.T) {

@@ -268,7 +268,9 @@ func (v *violations) feedback(f *ingestionv1alpha.EventProperties_FeedbackProper
 	default:
 		v.add("feedback_target is missing")
 	}
-	if f.GetType() != "thumbs_up" && f.GetType() != "thumbs_down" {
+	switch f.GetType() {
+	case "thumbs_up", "thumbs_down", "": // the empty one takes the vote back
+	default:
 		v.add("feedback type is neither thumbs_up nor thumbs_down")
 	}
 	v.text("feedback user_id", f.GetUserId(), 0, maxID)

@@ -248,6 +248,7 @@ func TestContractOfEvents(t *testing.T) {
 		{"feedback without target", voted(func(f *FeedbackP) { f.FeedbackTarget = 0 }), "feedback_target is missing"},
 		{"feedback on a message without index", voted(func(f *FeedbackP) { f.MessageIndexHint = 0 }), "message_index_hint is 0"},
 		{"feedback on a session with index", voted(func(f *FeedbackP) { f.FeedbackTarget = 1 }), "message_index_hint is 2 on a whole session"},
+		{"feedback taken back", thumb("s1", 2, ""), ""},
 		{"feedback of another type", thumb("s1", 2, "like"), "neither thumbs_up nor thumbs_down"},
 		{"voter of 65", voted(func(f *FeedbackP) { f.UserId = long(65) }), "feedback user_id has 65"},
 		{"comment of 2000", voted(func(f *FeedbackP) { f.Comment = long(2000) }), ""},

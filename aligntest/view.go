@@ -96,12 +96,14 @@ type Message struct {
 type Feedback struct {
 	// Index is that of the message it is on; zero if it is on the whole session.
 	Index int
-	// Type is the thumb.
+	// Type is the thumb; align.ThumbsNone if the vote was taken back.
 	Type align.FeedbackType
 	// Comment is what the voter wrote.
 	Comment string
 	// Reasons are what the voter ticked; nil if nothing.
 	Reasons []string
+	// Score is the rating; the zero Score if there is none.
+	Score align.Score
 	// UserID is the voter; empty if not said.
 	UserID string
 }
@@ -328,9 +330,10 @@ func (s *sessionView) active(now, moment time.Time) {
 func (s *sessionView) feedback(p *ingestionv1alpha.EventProperties_FeedbackProperties) {
 	s.Feedback = append(s.Feedback, Feedback{
 		Index:   int(p.GetMessageIndexHint()),
-		Type:    align.FeedbackType(p.GetType()),
+		Type:    cmp.Or(align.FeedbackType(p.GetType()), align.ThumbsNone),
 		Comment: p.GetComment(),
 		Reasons: slices.Clone(p.GetReasons()),
+		Score:   align.Score{Value: p.GetScore(), Min: p.GetScoreMin(), Max: p.GetScoreMax()},
 		UserID:  p.GetUserId(),
 	})
 }
