@@ -19,10 +19,10 @@ func (swallow) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // benchClient delivers as fast as it can and, when it cannot keep up, makes its caller wait: what is measured is the cost
-// of an event from call to delivery, not of filling memory.
-func benchClient(b *testing.B) *Client {
+// of an event from call to delivery, not of filling memory, or as much of a disk.
+func benchClient(b *testing.B, spool string) *Client {
 	c, err := New(Config{
-		ProjectID: "p1", APIKey: "k", Logger: discard, Overflow: OverflowBlock,
+		ProjectID: "p1", APIKey: "k", Logger: discard, Overflow: OverflowBlock, SpoolDir: spool, SpoolMaxBytes: DefaultBufferBytes,
 		HTTPClient: &http.Client{Transport: swallow{}},
 	})
 	if err != nil {
@@ -49,28 +49,39 @@ func BenchmarkCreateMessage(b *testing.B) {
 		bytes int
 	}{{"small", 200}, {"4KiB", 4 << 10}} {
 		m := benchMessage(size.bytes)
-		b.Run(size.name, func(b *testing.B) {
-			c := benchClient(b)
-			b.ReportAllocs()
-			b.SetBytes(int64(size.bytes))
-			for b.Loop() {
-				if err := c.CreateMessage(bg, m); err != nil {
-					b.Fatal(err)
+		for _, kind := range []struct {
+			name  string
+			spool bool
+		}{{"", false}, {"/spool", true}} {
+			dir := func(b *testing.B) string {
+				if kind.spool {
+					return b.TempDir()
 				}
+				return ""
 			}
-		})
-		b.Run(size.name+"/parallel", func(b *testing.B) {
-			c := benchClient(b)
-			b.ReportAllocs()
-			b.SetBytes(int64(size.bytes))
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
+			b.Run(size.name+kind.name, func(b *testing.B) {
+				c := benchClient(b, dir(b))
+				b.ReportAllocs()
+				b.SetBytes(int64(size.bytes))
+				for b.Loop() {
 					if err := c.CreateMessage(bg, m); err != nil {
-						b.Error(err)
+						b.Fatal(err)
 					}
 				}
 			})
-		})
+			b.Run(size.name+kind.name+"/parallel", func(b *testing.B) {
+				c := benchClient(b, dir(b))
+				b.ReportAllocs()
+				b.SetBytes(int64(size.bytes))
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						if err := c.CreateMessage(bg, m); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxSegmentFile = 4 << 20
+	maxSegmentFile = 1 << 20
 	minSegmentFile = 64 << 10
 	// spoolExtraFiles is how many files there may be beside the one each sender's lane writes to: spares, and the journal.
 	spoolExtraFiles = 3

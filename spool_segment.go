@@ -12,7 +12,7 @@ import (
 
 // A segment file is a header, a data region that grows up from it, and a frame table that grows down from the file's
 // end. The data region holds entries back to back, the very bytes that go on the wire. Each has a frame of eight bytes:
-// where it ends in the region, and a checksum over the entry, that end and the segment's number. An entry is stored
+// where it ends in the region, and a CRC-32C of the entry mixed with that end and the segment's number. An entry is stored
 // first and its frame after it, so a process that dies in between leaves no entry. A frame of zeros ends the table.
 //
 //	 0  magic "ALIGNSEG"            48  acknowledged u32, its complement u32
@@ -51,12 +51,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // checksum is the part of a frame's checksum that depends on the entry alone, so that it needs no lock.
 func checksum(entry []byte) uint32 { return crc32.Update(0, castagnoli, entry) }
 
-// newFrame is the frame of an entry that ends at end.
+// newFrame is the frame of an entry that ends at end. What is left in a file from its earlier use has another number, so
+// it does not pass for an entry.
 func newFrame(sum uint32, end int, number uint64) uint64 {
-	var place [12]byte
-	binary.LittleEndian.PutUint32(place[:], uint32(end))
-	binary.LittleEndian.PutUint64(place[4:], number)
-	return uint64(crc32.Update(sum, castagnoli, place[:]))<<32 | uint64(uint32(end))
+	place := uint64(end)*0x9e3779b97f4a7c15 ^ number*0xd6e8feb86659fd93
+	return uint64(sum^uint32(place>>32))<<32 | uint64(uint32(end))
 }
 
 // segmentHeader is what a segment says of itself.
