@@ -518,7 +518,7 @@ func (s *spool) begin(seg *segment, kind segmentKind, lane int, number uint64, n
 	f := seg.file
 	f.segmentHeader = segmentHeader{epoch: s.epoch, number: number, lane: uint32(lane), kind: kind, created: now}
 	seg.refs, f.pins = 1, 1
-	if err := f.store(f.encode(), 0); err != nil {
+	if err := f.begin(); err != nil {
 		f.suspect = true
 		f.pins--
 		s.buf.unref(seg)

@@ -13,7 +13,8 @@ import (
 // A segment file is a header, a data region that grows up from it, and a frame table that grows down from the file's
 // end. The data region holds entries back to back, the very bytes that go on the wire. Each has a frame of eight bytes:
 // where it ends in the region, and a CRC-32C of the entry mixed with that end and the segment's number. An entry is stored
-// first and its frame after it, so a process that dies in between leaves no entry. A frame of zeros ends the table.
+// first and its frame after it, so a process that dies in between leaves no entry. A frame of zeros ends the table; it is
+// stored with each frame, because a file that is used again has old bytes there.
 //
 //	 0  magic "ALIGNSEG"            48  acknowledged u32, its complement u32
 //	 8  version u32, epoch u32      64  batch: request_id [32]byte, first u32, events u32, checksum u32
@@ -22,7 +23,9 @@ import (
 //	32  created, Unix ns i64         …  frame table
 //	40  checksum of 0 to 40 u32    end
 //
-// Numbers are little-endian. A segment of number zero is a spare, made ahead of its use.
+// Numbers are little-endian. A segment of number zero is a spare, made ahead of its use. The number is stored last when a
+// segment comes into use and first when it goes out of it, and is not part of the header's checksum: so there is no
+// moment at which a process that dies leaves half a header that counts.
 const (
 	segmentMagic   = "ALIGNSEG"
 	segmentVersion = 1
@@ -33,9 +36,11 @@ const (
 	frameBytes  = 8
 	pageBytes   = 4 << 10
 
-	ackedAt = 48
-	batchAt = 64
-	batchID = 32 // bytes of a request_id
+	numberAt   = 16
+	createdEnd = 40
+	ackedAt    = 48
+	batchAt    = 64
+	batchID    = 32 // bytes of a request_id
 )
 
 // segmentKind says what the entries of a segment are.
@@ -67,17 +72,22 @@ type segmentHeader struct {
 	created time.Time
 }
 
+// encode writes a header without its number.
 func (h *segmentHeader) encode() []byte {
 	b := make([]byte, 0, headerBytes)
 	b = append(b, segmentMagic...)
 	b = binary.LittleEndian.AppendUint32(b, segmentVersion)
 	b = binary.LittleEndian.AppendUint32(b, h.epoch)
-	b = binary.LittleEndian.AppendUint64(b, h.number)
+	b = binary.LittleEndian.AppendUint64(b, 0)
 	b = binary.LittleEndian.AppendUint32(b, h.lane)
 	b = binary.LittleEndian.AppendUint32(b, uint32(h.kind))
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.created.UnixNano()))
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	b = binary.LittleEndian.AppendUint32(b, headerSum(b))
 	return b[:headerBytes] // no acknowledgement, no batch
+}
+
+func headerSum(b []byte) uint32 {
+	return crc32.Update(checksum(b[:numberAt]), castagnoli, b[numberAt+8:createdEnd])
 }
 
 // ackedField is how many events from the start of a segment need not be sent any more.
@@ -153,19 +163,20 @@ func readSegment(mem []byte, c *segmentContent, visit func(i int, entry []byte))
 	if version := binary.LittleEndian.Uint32(mem[8:]); version != segmentVersion {
 		return &versionError{version}
 	}
-	if binary.LittleEndian.Uint32(mem[40:]) != crc32.Checksum(mem[:40], castagnoli) {
+	number := binary.LittleEndian.Uint64(mem[numberAt:])
+	if number == 0 {
+		return nil
+	}
+	if binary.LittleEndian.Uint32(mem[createdEnd:]) != headerSum(mem) {
 		c.corrupt = countFrames(mem, 0, 0)
 		return errBadHeader
 	}
 	c.segmentHeader = segmentHeader{
 		epoch:   binary.LittleEndian.Uint32(mem[12:]),
-		number:  binary.LittleEndian.Uint64(mem[16:]),
+		number:  number,
 		lane:    binary.LittleEndian.Uint32(mem[24:]),
 		kind:    segmentKind(binary.LittleEndian.Uint32(mem[28:])),
 		created: time.Unix(0, int64(binary.LittleEndian.Uint64(mem[32:]))),
-	}
-	if c.number == 0 {
-		return nil
 	}
 	acked := 0
 	if n := binary.LittleEndian.Uint32(mem[ackedAt:]); binary.LittleEndian.Uint32(mem[ackedAt+4:]) == ^n {
@@ -256,8 +267,10 @@ func (f *segmentFile) put(entry []byte, sum uint32) error {
 	}
 	end := f.end + len(entry)
 	frame, at := newFrame(sum, end, f.number), f.bytes-frameBytes*(f.events+1)
+	next := max(at-frameBytes, headerBytes+end) // the table's end, as far as there is room for one
 	if !guard(func() {
 		copy(f.mem[headerBytes+f.end:], entry)
+		clear(f.mem[next:at])
 		binary.LittleEndian.PutUint64(f.mem[at:], frame)
 	}) {
 		return errFault
@@ -266,8 +279,8 @@ func (f *segmentFile) put(entry []byte, sum uint32) error {
 		if err := f.file.writeAt(entry, headerBytes+f.end); err != nil {
 			return err
 		}
-		if err := f.file.writeAt(binary.LittleEndian.AppendUint64(nil, frame), at); err != nil {
-			f.file.writeAt(make([]byte, frameBytes), at) // if it can be helped, half a frame is not left behind
+		if err := f.file.writeAt(f.mem[next:at+frameBytes], next); err != nil {
+			f.file.writeAt(make([]byte, at+frameBytes-next), next) // if it can be helped, half a frame is not left behind
 			return err
 		}
 	}
@@ -287,14 +300,21 @@ func (f *segmentFile) store(p []byte, at int) error {
 	return nil
 }
 
-// clear makes a segment whose events are all settled a spare again. The number goes first: without it nothing counts.
-func (f *segmentFile) clear() error {
-	frames := frameBytes * f.events
-	f.segmentHeader = segmentHeader{}
+// begin stores the header of a segment that comes into use.
+func (f *segmentFile) begin() error {
 	if err := f.store(f.encode(), 0); err != nil {
 		return err
 	}
-	if err := f.store(make([]byte, frames), f.bytes-frames); err != nil {
+	return f.store(binary.LittleEndian.AppendUint64(nil, f.number), numberAt)
+}
+
+// clear makes a segment whose events are all settled a spare again.
+func (f *segmentFile) clear() error {
+	f.segmentHeader = segmentHeader{}
+	if err := f.store(make([]byte, 8), numberAt); err != nil {
+		return err
+	}
+	if err := f.store(make([]byte, frameBytes), f.bytes-frameBytes); err != nil {
 		return err
 	}
 	f.events, f.end, f.storedTo, f.resend = 0, 0, 0, nil
