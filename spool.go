@@ -232,7 +232,7 @@ func (b *buffer) adopt(s *spool, left *recovered) (drops []Drop) {
 	}
 	slices.SortFunc(order, func(i, j int) int {
 		a, b := left.content[i], left.content[j]
-		return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.number, b.number))
+		return compareSegments(a.epoch, a.number, b.epoch, b.number)
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -269,6 +269,11 @@ func (b *buffer) adopt(s *spool, left *recovered) (drops []Drop) {
 		drops = append(drops, Drop{Reason: DropCorrupt})
 	}
 	return drops
+}
+
+// compareSegments is the order of segments: process by process.
+func compareSegments(epochA uint32, numberA uint64, epochB uint32, numberB uint64) int {
+	return cmp.Or(cmp.Compare(epochA, epochB), cmp.Compare(numberA, numberB))
 }
 
 // start begins the work in the background. The first spares are made here, so that a spool that cannot be written is

@@ -147,6 +147,7 @@ type segmentContent struct {
 	segmentHeader
 	batch   *batchRecord
 	acked   int // of events
+	noted   int // what the segment says of acked, however many events there are
 	events  int // intact, from the start
 	end     int // where they end in the data region
 	from    int // where the first of them that is not acknowledged begins
@@ -178,9 +179,8 @@ func readSegment(mem []byte, c *segmentContent, visit func(i int, entry []byte))
 		kind:    segmentKind(binary.LittleEndian.Uint32(mem[28:])),
 		created: time.Unix(0, int64(binary.LittleEndian.Uint64(mem[32:]))),
 	}
-	acked := 0
 	if n := binary.LittleEndian.Uint32(mem[ackedAt:]); binary.LittleEndian.Uint32(mem[ackedAt+4:]) == ^n {
-		acked = int(n)
+		c.noted = int(n)
 	}
 	c.batch = decodeBatch(mem[batchAt:batchAt+batchID+12], c.number)
 	data := mem[headerBytes:]
@@ -203,7 +203,7 @@ func readSegment(mem []byte, c *segmentContent, visit func(i int, entry []byte))
 			visit(c.events, data[c.end:end])
 		}
 		c.end = end
-		if c.events++; c.events <= acked {
+		if c.events++; c.events <= c.noted {
 			c.acked, c.from = c.events, c.end
 		}
 	}

@@ -1,7 +1,6 @@
 package align
 
 import (
-	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -56,20 +55,12 @@ func decodeRecord(b []byte) (op byte, seen, activity int64, id string, ok bool) 
 func openJournal(s *spool, t *idleTracker, idle time.Duration, now time.Time) *sessionJournal {
 	j := &sessionJournal{spool: s, interval: idle / notesPerIdle}
 	slices.SortFunc(s.sessions, func(a, b *segment) int {
-		return cmp.Or(cmp.Compare(a.file.epoch, b.file.epoch), cmp.Compare(a.file.number, b.file.number))
+		return compareSegments(a.file.epoch, a.file.number, b.file.epoch, b.file.number)
 	})
 	for _, seg := range s.sessions {
 		seg.refs = 1
 		var c segmentContent
-		if err := s.load(&segmentFile{name: seg.file.name}, &c, func(_ int, record []byte) {
-			switch op, seen, activity, id, ok := decodeRecord(record); {
-			case !ok:
-			case op == sessionOpen:
-				t.restore(id, min(seen, now.UnixNano()), activity)
-			case op == sessionForget:
-				t.forget(id)
-			}
-		}); err != nil {
+		if err := s.load(&segmentFile{name: seg.file.name}, &c, func(_ int, record []byte) { t.replay(record, now) }); err != nil {
 			s.log.Warn("align: spool: open sessions of a former process are lost", "file", seg.file.name, "error", err)
 		}
 	}
@@ -80,6 +71,17 @@ func openJournal(s *spool, t *idleTracker, idle time.Duration, now time.Time) *s
 	}
 	t.journal = j
 	return j
+}
+
+// replay does what a record says.
+func (t *idleTracker) replay(record []byte, now time.Time) {
+	switch op, seen, activity, id, ok := decodeRecord(record); {
+	case !ok:
+	case op == sessionOpen:
+		t.restore(id, min(seen, now.UnixNano()), activity)
+	case op == sessionForget:
+		t.forget(id)
+	}
 }
 
 // put adds a record. It reports false when the disk does not take it: then a generation begins when it does again.
