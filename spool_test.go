@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -558,7 +557,7 @@ func TestEventsInMemoryGoToTheSpoolAtClose(t *testing.T) {
 		}
 		disk.break_(errors.New("read-only file system"))
 		c.buf.mu.Lock()
-		c.buf.spool.fail("write", syscall.EROFS)
+		c.buf.spool.fail("write", errors.New("read-only file system"))
 		c.buf.sealTail(c.buf.lanes[0].tail)
 		c.buf.mu.Unlock()
 		for i := range 2000 { // several segments of memory
