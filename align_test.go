@@ -96,9 +96,7 @@ func (rec *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 		<-req.Context().Done()
 		return nil, req.Context().Err()
 	}
-	select {
-	case <-time.After(a.takes):
-	case <-req.Context().Done():
+	if a.takes > 0 && await(req.Context(), nil, a.takes) != nil {
 		return nil, req.Context().Err()
 	}
 	a.status = cmp.Or(a.status, 200)

@@ -2,6 +2,7 @@ package align
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 )
+
+// Every single step fails once in every test run; failures that last and other kinds of them at every n-th.
+var diskFaults = flag.Int("diskfaults", 10, "1 lets every disk fault happen at every step in TestDiskFaultAtEveryStepLosesNothingSilently")
 
 func (rec *recorder) client() *http.Client { return &http.Client{Transport: rec} }
 
@@ -243,14 +247,19 @@ func faultScenario(t *testing.T, failAt, lasts int, fault error, private bool) (
 }
 
 func TestDiskFaultAtEveryStepLosesNothingSilently(t *testing.T) {
+	every := max(*diskFaults, 1)
 	for _, private := range []bool{false, true} {
 		var steps int
 		synctest.Test(t, func(t *testing.T) { steps = faultScenario(t, 0, 0, nil, private) })
 		t.Logf("%d steps", steps)
-		for _, fault := range []error{errors.New("no space left on device"), errors.New("input/output error")} {
-			for _, lasts := range []int{0, 25} {
+		faults := []error{errors.New("no space left on device"), errors.New("input/output error")}
+		for _, fault := range faults {
+			for _, lasts := range []int{25, 0} {
+				if lasts == 0 && fault == faults[1] && every > 1 {
+					continue // one kind of fault will do
+				}
 				for n := 1; n <= steps; n++ {
-					if testing.Short() && n%7 != 0 {
+					if lasts > 0 && n%every != 0 {
 						continue
 					}
 					synctest.Test(t, func(t *testing.T) { faultScenario(t, n, lasts, fault, private) })
