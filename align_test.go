@@ -86,11 +86,12 @@ func (rec *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	rec.mu.Lock()
 	n := len(rec.requests)
 	rec.requests = append(rec.requests, r)
+	say := rec.answer
 	rec.mu.Unlock()
 
 	var a answer
-	if rec.answer != nil {
-		a = rec.answer(n, r)
+	if say != nil {
+		a = say(n, r)
 	}
 	if a.hangs {
 		<-req.Context().Done()

@@ -342,7 +342,7 @@ func (s *spool) step() bool {
 		return true
 	}
 	s.surplus = slices.DeleteFunc(s.surplus, func(seg *segment) bool { return !seg.file.surplus })
-	if i := slices.IndexFunc(s.surplus, func(seg *segment) bool { return seg.file.pins == 0 && !seg.file.dirty }); i >= 0 {
+	if i := slices.IndexFunc(s.surplus, func(seg *segment) bool { return seg.file.pins == 0 }); i >= 0 {
 		f := s.surplus[i].file
 		f.surplus = false
 		s.unmap(f)
@@ -615,13 +615,16 @@ func (s *spool) syncDirty() {
 	s.newNames = false
 	segs := s.dirty
 	s.dirty = nil
-	files := make([]spoolFile, len(segs))
+	files := make([]spoolFile, len(segs)) // nil: not mapped any more
+	synced := make([]bool, len(segs))
 	for i, seg := range segs {
 		seg.file.dirty = false
-		if seg.refs > 0 && seg.file.file != nil {
+		if seg.refs > 0 {
 			seg.file.pins++
+			seg.refs++ // it must not be removed meanwhile
 			files[i] = seg.file.file
 		}
+		synced[i] = seg.refs > 0
 	}
 	mu.Unlock()
 	var dirErr error
@@ -630,13 +633,17 @@ func (s *spool) syncDirty() {
 	}
 	errs := make([]error, len(segs))
 	for i, file := range files {
-		if file != nil {
+		switch {
+		case !synced[i]:
+		case file != nil:
 			errs[i] = file.sync()
+		default:
+			errs[i] = s.syncUnmapped(segs[i].file.name)
 		}
 	}
 	mu.Lock()
 	for i, seg := range segs {
-		if files[i] == nil {
+		if !synced[i] {
 			continue
 		}
 		if err := errs[i]; err != nil {
@@ -644,6 +651,7 @@ func (s *spool) syncDirty() {
 			s.buf.sealTail(seg)
 		}
 		s.unpin(seg)
+		s.buf.unref(seg)
 	}
 	if len(s.surplus) > 0 {
 		signal(s.wake)
@@ -652,6 +660,15 @@ func (s *spool) syncDirty() {
 		s.newNames = true
 		s.fail("sync", dirErr)
 	}
+}
+
+// syncUnmapped syncs a file that is not open.
+func (s *spool) syncUnmapped(name string) error {
+	file, err := s.fs.open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.sync(), file.close())
 }
 
 // acknowledge stores how many events from the segment's start are settled. That it fails is no loss: they may be sent

@@ -348,7 +348,9 @@ func TestFullSpoolMeetsTheOverflowRule(t *testing.T) {
 					t.Errorf("taken %d, %+v", taken, s)
 				}
 				checkInvariant(t, s)
+				rec.mu.Lock()
 				rec.answer = nil
+				rec.mu.Unlock()
 				finish(t, c)
 			})
 		})
