@@ -35,7 +35,8 @@ type Client struct {
 	idleWake chan struct{}   // capacity 1: the first session opened
 	idleCtx  context.Context // ends when Close begins
 	idleStop context.CancelFunc
-	idleDone chan struct{} // closed when the idle watch has ended
+	idleDone chan struct{}   // closed when the idle watch has ended
+	sessions *sessionJournal // nil without a spool; idleMu guards it
 
 	told      sync.Map // kinds of drops that the log was told of
 	closing   atomic.Bool
@@ -47,6 +48,11 @@ type Client struct {
 // New returns a client that sends to the collector of cfg. Wrong settings are returned as *[FieldError], all of them
 // joined, and then nothing was started. [Client.Close] ends what New starts.
 func New(cfg Config) (*Client, error) {
+	return newClientWith(cfg, func(dir string) spoolFS { return osFS{dir} })
+}
+
+// newClientWith is New with the spool's files as given.
+func newClientWith(cfg Config, files func(dir string) spoolFS) (*Client, error) {
 	cfg = cfg.withDefaults()
 	if !cfg.Disabled {
 		if err := cfg.validate(); err != nil {
@@ -80,6 +86,12 @@ func New(cfg Config) (*Client, error) {
 		return c, nil
 	}
 	c.buf = newBuffer(&cfg)
+	if cfg.SpoolDir != "" {
+		if err := c.openSpool(files); err != nil {
+			c.cancel()
+			return nil, err
+		}
+	}
 	c.transport = newTransport(&cfg)
 	for i := range cfg.Senders {
 		s := &sender{lane: i, buf: c.buf, gate: c.gate, transport: c.transport, interval: cfg.FlushInterval, dropped: c.tell}
@@ -91,6 +103,20 @@ func New(cfg Config) (*Client, error) {
 		close(c.idleDone)
 	}
 	return c, nil
+}
+
+// openSpool begins with what former processes have left.
+func (c *Client) openSpool(files func(dir string) spoolFS) error {
+	s, left, err := openSpool(&c.cfg, files)
+	if err != nil {
+		return err
+	}
+	c.tell(c.buf.adopt(s, left))
+	s.start()
+	if c.cfg.IdleTimeout > 0 {
+		c.sessions = openJournal(s, c.idle, c.cfg.IdleTimeout, time.Now())
+	}
+	return nil
 }
 
 // follow tells the idle tracker what an accepted event means for its session.
@@ -113,12 +139,10 @@ func (c *Client) follow(p payload, now time.Time) {
 func (c *Client) touch(session string, now, activity time.Time) {
 	c.idleMu.Lock()
 	first := c.idle.touch(session, now, activity)
+	due := c.sessions != nil && c.sessions.due(c.idle.open)
 	c.idleMu.Unlock()
-	if first {
-		select {
-		case c.idleWake <- struct{}{}:
-		default:
-		}
+	if first || due {
+		signal(c.idleWake)
 	}
 }
 
@@ -134,9 +158,20 @@ func (c *Client) watchIdle() error {
 		case <-c.idleCtx.Done():
 			return nil
 		}
+		c.noteSessions()
 		if wait, any := c.closeIdle(); any {
 			timer.Reset(wait)
 		}
+	}
+}
+
+// noteSessions begins the session journal anew if it is time to, a few sessions at a time, so that no recording call waits
+// for it.
+func (c *Client) noteSessions() {
+	for more := c.sessions != nil; more && c.idleCtx.Err() == nil; {
+		c.idleMu.Lock()
+		more = c.sessions.due(c.idle.open) && c.sessions.copy(c.idle)
+		c.idleMu.Unlock()
 	}
 }
 
@@ -211,6 +246,9 @@ func (c *Client) Flush(ctx context.Context) error {
 	for _, w := range waits {
 		select {
 		case <-w.done:
+			if w.left {
+				return c.deliveryError(before, ErrClosed)
+			}
 		case <-ctx.Done():
 			return c.deliveryError(before, ctx.Err())
 		}
@@ -227,7 +265,8 @@ func (c *Client) Wait(ctx context.Context) error { return c.Flush(ctx) }
 // Close sends what is left, retrying until ctx ends (or for [Config.CloseTimeout], if ctx has no deadline), and stops:
 // when it returns no goroutine, timer or connection of the client's is left. Hooks and an HTTPClient that do not return hold
 // it; connections of an HTTPClient of the app's are left to it. If something could not be delivered it returns a
-// *[DeliveryError] and that is dropped, under [DropClosed]. Open sessions stay open, unless [Config.CloseSessionsOnShutdown]
+// *[DeliveryError]: that stays in the spool for the next client, or without [Config.SpoolDir] is dropped, under
+// [DropClosed]. Open sessions stay open, unless [Config.CloseSessionsOnShutdown]
 // says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
 //
 // At shutdown pass a fresh context: the one that told you to stop has ended.
@@ -261,14 +300,35 @@ func (c *Client) Close(ctx context.Context) error {
 	if c.transport != nil {
 		c.transport.close()
 	}
-	lost := c.buf.abandon()
+	lost := c.closeBuffer()
 	c.tell(lost)
-	if len(lost) > 0 {
+	if len(lost) > 0 || c.buf.stats().Pending > 0 {
 		err := c.deliveryError(before, ctx.Err())
 		c.cfg.Logger.Error("align: closed before everything was delivered", "error", err)
 		return err
 	}
 	return nil
+}
+
+// closeBuffer ends what is left in the buffer and returns what is lost.
+func (c *Client) closeBuffer() (lost []Drop) {
+	s := c.buf.spool
+	if s != nil {
+		s.stop()
+	}
+	lost = c.buf.abandon()
+	if s == nil {
+		return lost
+	}
+	if c.sessions != nil {
+		c.idleMu.Lock()
+		c.sessions.close(c.idle.open)
+		c.idleMu.Unlock()
+	}
+	if err := s.close(); err != nil {
+		c.cfg.Logger.Warn("align: closing the spool", "error", err)
+	}
+	return lost
 }
 
 // closeOpenSessions closes every session that is still open, as room in the buffer allows, until ctx ends.
@@ -304,18 +364,29 @@ func (c *Client) deliveryError(before Stats, cause error) *DeliveryError {
 		Delivered: now.Delivered - before.Delivered,
 		Dropped:   now.dropped() - before.dropped(),
 		Pending:   now.Pending,
+		SpoolDir:  c.cfg.SpoolDir,
 		Err:       cause,
 	}
 }
 
 // Health returns nil while the collector takes what it is sent, or when nothing was sent yet, and else a *[HealthError]:
 // wrapping [ErrUnauthorized] when the key is refused, a [*StatusError] for other answers, a network error where there
-// was none.
+// was none. While the spool cannot be written it returns a *[SpoolError], joined with that.
 func (c *Client) Health() error {
 	if c == nil || c.buf == nil || c.closing.Load() {
 		return ErrClosed
 	}
-	return c.gate.health()
+	if c.buf.spool == nil {
+		return c.gate.health()
+	}
+	switch delivery, spool := c.gate.health(), c.buf.spool.health(); {
+	case delivery == nil:
+		return spool
+	case spool == nil:
+		return delivery
+	default:
+		return errors.Join(delivery, spool)
+	}
 }
 
 // GoString is String: %#v does not look inside either.
@@ -325,6 +396,7 @@ func (c *Client) GoString() string { return c.String() }
 // Accepted = Delivered + all of Dropped + Pending.
 type Stats struct {
 	Accepted  uint64                // recording calls that returned nil, and closes the client records itself
+	Recovered uint64                // those of them that a former process accepted and left in Config.SpoolDir
 	Delivered uint64                // acknowledged by the collector
 	Dropped   map[DropReason]uint64 // accepted, but will not be delivered
 	Pending   uint64                // waiting and in flight

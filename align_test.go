@@ -86,19 +86,18 @@ func (rec *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	rec.mu.Lock()
 	n := len(rec.requests)
 	rec.requests = append(rec.requests, r)
+	say := rec.answer
 	rec.mu.Unlock()
 
 	var a answer
-	if rec.answer != nil {
-		a = rec.answer(n, r)
+	if say != nil {
+		a = say(n, r)
 	}
 	if a.hangs {
 		<-req.Context().Done()
 		return nil, req.Context().Err()
 	}
-	select {
-	case <-time.After(a.takes):
-	case <-req.Context().Done():
+	if a.takes > 0 && await(req.Context(), nil, a.takes) != nil {
 		return nil, req.Context().Err()
 	}
 	a.status = cmp.Or(a.status, 200)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -23,10 +25,10 @@ func (swallow) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // benchClient delivers as fast as it can and, when it cannot keep up, makes its caller wait: what is measured is the cost
-// of an event from call to delivery, not of filling memory.
-func benchClient(b *testing.B) *Client {
+// of an event from call to delivery, not of filling memory, or as much of a disk.
+func benchClient(b *testing.B, spool string) *Client {
 	c, err := New(Config{
-		ProjectID: "p1", APIKey: "k", Logger: discard, Overflow: OverflowBlock,
+		ProjectID: "p1", APIKey: "k", Logger: discard, Overflow: OverflowBlock, SpoolDir: spool, SpoolMaxBytes: DefaultBufferBytes,
 		HTTPClient: &http.Client{Transport: swallow{}},
 	})
 	if err != nil {
@@ -53,28 +55,39 @@ func BenchmarkCreateMessage(b *testing.B) {
 		bytes int
 	}{{"small", 200}, {"4KiB", 4 << 10}} {
 		m := benchMessage(size.bytes)
-		b.Run(size.name, func(b *testing.B) {
-			c := benchClient(b)
-			b.ReportAllocs()
-			b.SetBytes(int64(size.bytes))
-			for b.Loop() {
-				if err := c.CreateMessage(bg, m); err != nil {
-					b.Fatal(err)
+		for _, kind := range []struct {
+			name  string
+			spool bool
+		}{{"", false}, {"/spool", true}} {
+			dir := func(b *testing.B) string {
+				if kind.spool {
+					return b.TempDir()
 				}
+				return ""
 			}
-		})
-		b.Run(size.name+"/parallel", func(b *testing.B) {
-			c := benchClient(b)
-			b.ReportAllocs()
-			b.SetBytes(int64(size.bytes))
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
+			b.Run(size.name+kind.name, func(b *testing.B) {
+				c := benchClient(b, dir(b))
+				b.ReportAllocs()
+				b.SetBytes(int64(size.bytes))
+				for b.Loop() {
 					if err := c.CreateMessage(bg, m); err != nil {
-						b.Error(err)
+						b.Fatal(err)
 					}
 				}
 			})
-		})
+			b.Run(size.name+kind.name+"/parallel", func(b *testing.B) {
+				c := benchClient(b, dir(b))
+				b.ReportAllocs()
+				b.SetBytes(int64(size.bytes))
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						if err := c.CreateMessage(bg, m); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			})
+		}
 	}
 }
 
@@ -253,4 +266,68 @@ func BenchmarkRecordDuringExpiry(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkRestart reports how long a client takes from New to its first request, and how much memory it takes until all
+// is delivered, with a million events in its spool.
+func BenchmarkRestart(b *testing.B) {
+	const events = 1_000_000
+	m := benchMessage(200)
+	for b.Loop() {
+		b.StopTimer()
+		cfg := Config{
+			ProjectID: "p1", APIKey: "k", Logger: discard, SpoolDir: b.TempDir(), SpoolSync: SyncNever, CloseTimeout: time.Millisecond,
+			HTTPClient: &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })},
+		}
+		c, err := New(cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range events {
+			if err := c.CreateMessage(bg, m); err != nil {
+				b.Fatal(err)
+			}
+		}
+		c.Close(bg)
+		debug.FreeOSMemory()
+		before, most := residentBytes(), 0
+		var first time.Duration
+		var start time.Time
+		cfg.CloseTimeout = time.Minute
+		cfg.HTTPClient = &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			if first == 0 {
+				first = time.Since(start)
+			}
+			most = max(most, residentBytes())
+			return swallow{}.RoundTrip(req)
+		})}
+		b.StartTimer()
+		start = time.Now()
+		if c, err = New(cfg); err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Close(bg); err != nil {
+			b.Fatal(err)
+		}
+		if n := c.Stats().Recovered; n != events {
+			b.Fatalf("%d events recovered", n)
+		}
+		b.ReportMetric(float64(first.Milliseconds()), "ms-to-first-request")
+		b.ReportMetric(float64(most-before)/(1<<20), "MiB")
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// residentBytes is the memory the process holds, mapped files included; 0 where the system does not say.
+func residentBytes() int {
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var total, resident int
+	fmt.Sscan(string(statm), &total, &resident)
+	return resident * os.Getpagesize()
 }

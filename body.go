@@ -26,7 +26,9 @@ func newBody(b *batch, compress bool) *body {
 	head = protowire.AppendString(head, b.id)
 	plain := &body{chunks: append([][]byte{head}, b.chunks...), size: int64(len(head) + b.bytes)}
 	if compress && plain.size >= minPacked {
-		return plain.pack()
+		if packed := plain.pack(); packed != nil {
+			return packed
+		}
 	}
 	return plain
 }
@@ -36,15 +38,20 @@ var (
 	packedFor = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 )
 
-// pack returns b compressed.
+// pack returns b compressed, nil if it cannot be read.
 func (b *body) pack() *body {
 	out := packedFor.Get().(*bytes.Buffer)
 	out.Reset()
 	w := packers.Get().(*gzip.Writer)
 	defer packers.Put(w)
 	w.Reset(out)
-	for _, chunk := range b.chunks {
-		w.Write(chunk) // to memory: does not fail
+	if !guard(func() {
+		for _, chunk := range b.chunks {
+			w.Write(chunk) // to memory: does not fail
+		}
+	}) {
+		packedFor.Put(out)
+		return nil
 	}
 	w.Close()
 	return &body{chunks: [][]byte{out.Bytes()}, size: int64(out.Len()), packed: out}
@@ -60,14 +67,22 @@ func (b *body) release() {
 // readers hands out a body for one attempt. net/http may still read a body after the call that sent it has returned;
 // detach ends that, so that the bytes can be used for other events.
 type readers struct {
-	mu     sync.Mutex // guards chunks, and every copy out of them
+	mu     sync.Mutex // guards all below, and every copy out of chunks
 	chunks [][]byte   // nil once detached
+	torn   bool       // they could not be read
 }
 
 func (r *readers) detach() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.chunks = nil
+}
+
+// isTorn reports whether an attempt found the body unreadable: its bytes are in a file that somebody cut short.
+func (r *readers) isTorn() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.torn
 }
 
 // open returns a reader from the start.
@@ -88,7 +103,11 @@ func (r *bodyReader) Read(dst []byte) (n int, err error) {
 	}
 	for n < len(dst) && r.chunk < len(r.all.chunks) {
 		chunk := r.all.chunks[r.chunk]
-		copied := copy(dst[n:], chunk[r.from:])
+		var copied int
+		if !guard(func() { copied = copy(dst[n:], chunk[r.from:]) }) {
+			r.all.torn = true
+			return n, errFault
+		}
 		n += copied
 		if r.from += copied; r.from == len(chunk) {
 			r.chunk, r.from = r.chunk+1, 0

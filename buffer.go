@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -29,10 +30,14 @@ const (
 // Events lie as final bytes in segments of fixed size. What waits in a lane is a list of runs, each a stretch of one
 // segment; a batch is runs taken off the front, so cutting one copies nothing, and putting one back after the collector
 // refused it whole is cheap, too. Only bytes: the garbage collector has nothing to scan however many events wait.
+//
+// With a spool segments are files, mapped where the system can, and only what the disk does not take is in memory. A
+// lane's runs are in order whatever their segments are; a batch is of one file or of memory.
 type buffer struct {
-	maxEvents, maxBytes     int
+	maxEvents, maxBytes     int // of what is in memory
 	batchEvents, batchBytes int
 	overflow                Overflow
+	spool                   *spool // nil: there is none
 
 	mu     sync.Mutex // guards all below
 	lanes  []lane
@@ -45,9 +50,11 @@ type buffer struct {
 // tally is what [Stats] and the invariant accepted = delivered + dropped + pending are made of.
 type tally struct {
 	accepted, delivered uint64
+	recovered           uint64 // accepted by a former process
 	dropped             map[DropReason]uint64
 	full, invalid       uint64 // calls that returned an error: never accepted
 	events, bytes       int    // pending: waiting and in flight
+	memEvents, memBytes int    // those of them in memory
 }
 
 // lane is a queue of its own order. Each has one sender.
@@ -70,9 +77,13 @@ const segmentSize = 64 << 10
 const maxFreeSegments = 16
 
 type segment struct {
-	data []byte // capacity never changes: bytes written stay where they are
-	refs int    // runs that point here, and a lane whose tail this is
+	data []byte       // capacity never changes: bytes written stay where they are
+	refs int          // runs that point here, and a lane whose tail this is
+	file *segmentFile // nil: in memory; else data is the file's, nil while that is not mapped
 }
+
+// readable reports whether data may be looked at, for what it is worth.
+func (s *segment) readable() bool { return s.file == nil || s.file.mem != nil && !s.file.suspect }
 
 // run is a stretch of whole entries in one segment, with consecutive sequence numbers.
 type run struct {
@@ -120,6 +131,7 @@ func (b *batch) end() uint64   { last := b.runs[len(b.runs)-1]; return last.firs
 type barrier struct {
 	end  uint64
 	done chan struct{}
+	left bool // the client was closed first, with events below end in the spool
 }
 
 func newBuffer(cfg *Config) *buffer {
@@ -138,33 +150,170 @@ func newBuffer(cfg *Config) *buffer {
 
 // push accepts an event into a lane, or says why not. dropped are events that had to make room.
 func (b *buffer) push(ctx context.Context, i int, entry []byte, now time.Time, receipt *Receipt) (dropped []Drop, err error) {
+	var sum uint32
+	if b.spool != nil {
+		sum = checksum(entry)
+	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	for !b.closed && !b.fits(len(entry)) {
-		for j := range b.lanes { // a batch that fills the buffer is full, whatever its size
-			b.lanes[j].hurry()
-		}
-		if err := b.makeRoom(ctx, len(entry), &dropped); err != nil {
-			b.tally.full++
-			return dropped, err
-		}
+	round, dropped, err := b.add(ctx, i, entry, sum, now, receipt)
+	b.mu.Unlock()
+	if round != nil {
+		<-round.done
 	}
-	if b.closed {
-		return dropped, ErrClosed
-	}
+	return dropped, err
+}
+
+// add is push under the lock, which it gives up while it waits. The sync it returns the caller waits for without it.
+func (b *buffer) add(ctx context.Context, i int, entry []byte, sum uint32, now time.Time, receipt *Receipt) (round *syncRound, dropped []Drop, err error) {
 	l := &b.lanes[i]
-	if receipt != nil {
-		l.expect(receipt)
+	for !b.closed {
+		seg, where := b.place(i, len(entry), now)
+		if seg == nil && where != inFuture {
+			for j := range b.lanes { // a batch that fills the buffer is full, whatever its size
+				b.lanes[j].hurry()
+			}
+			if err := b.makeRoom(ctx, len(entry), where, &dropped); err != nil {
+				b.tally.full++
+				return nil, dropped, err
+			}
+			continue
+		}
+		if seg == nil || !b.store(seg, entry, sum) {
+			continue
+		}
+		if receipt != nil {
+			l.expect(receipt)
+		}
+		b.append(l, seg, len(entry), now)
+		if seg.file != nil {
+			round = b.spool.written(seg)
+		}
+		return round, dropped, nil
 	}
-	b.append(l, entry, now)
-	return dropped, nil
+	return nil, dropped, ErrClosed
+}
+
+// whereabouts says which budget an event is about.
+type whereabouts int
+
+const (
+	inMemory whereabouts = iota
+	inSpool
+	inFuture // things have changed: look again
+)
+
+// place returns the segment the next event of a lane goes to, nil if the budget of where it would go is used up. It gives
+// up the lock when it has to wait for a file.
+func (b *buffer) place(i, size int, now time.Time) (seg *segment, where whereabouts) {
+	l, s := &b.lanes[i], b.spool
+	if s == nil {
+		return b.placeInMemory(l, size), inMemory
+	}
+	if t := l.tail; t != nil && t.file != nil && t.file.room() >= size {
+		return t, inSpool
+	}
+	bytes := s.segBytes
+	large := size > capacity(bytes)
+	if large {
+		bytes = fileBytes(size)
+	}
+	switch {
+	case !s.usable(now):
+		return b.placeInMemory(l, size), inMemory
+	case large || len(s.spares) == 0:
+		if s.bytes+int64(bytes) > s.maxBytes && !s.making && !s.wanted {
+			return nil, inSpool
+		}
+		return b.awaitFile(i, bytes, large, now), inFuture
+	}
+	seg, err := s.take(kindEvents, i, now)
+	if err != nil {
+		return nil, inFuture
+	}
+	b.setTail(l, seg)
+	return seg, inSpool
+}
+
+// awaitFile gives up the lock until there is a spare, or a segment for one large event, or until it is clear that there
+// will be none. Then it returns nil.
+func (b *buffer) awaitFile(i, bytes int, large bool, now time.Time) *segment {
+	s := b.spool
+	if !large {
+		s.wanted = true
+		changed := s.changed
+		signal(s.wake)
+		b.mu.Unlock()
+		<-changed
+		b.mu.Lock()
+		return nil
+	}
+	r := &largeRequest{bytes: bytes, done: make(chan struct{})}
+	s.large = append(s.large, r)
+	signal(s.wake)
+	b.mu.Unlock()
+	<-r.done
+	b.mu.Lock()
+	if r.seg == nil {
+		return nil
+	}
+	if b.closed || s.begin(r.seg, kindEvents, i, s.next(), now) != nil {
+		if b.closed {
+			s.release(r.seg)
+		}
+		return nil
+	}
+	b.setTail(&b.lanes[i], r.seg)
+	return r.seg
+}
+
+// setTail makes a segment, which comes with a reference, the one the lane's next events go to.
+func (b *buffer) setTail(l *lane, seg *segment) {
+	old := l.tail
+	l.tail = seg
+	if old == nil {
+		return
+	}
+	if old.file != nil {
+		b.spool.seal(old)
+	}
+	b.unref(old)
+}
+
+// sealTail keeps a file from being written to, if it is somebody's tail.
+func (b *buffer) sealTail(seg *segment) {
+	for i := range b.lanes {
+		if l := &b.lanes[i]; l.tail == seg {
+			b.setTail(l, nil)
+		}
+	}
+}
+
+// store puts an entry at the end of a segment. It reports false when the file does not take it: then nothing was stored,
+// and nothing more will go to that file.
+func (b *buffer) store(seg *segment, entry []byte, sum uint32) bool {
+	if seg.file == nil {
+		seg.data = append(seg.data, entry...)
+		return true
+	}
+	f := seg.file
+	if err := f.put(entry, sum); err != nil {
+		f.suspect = f.suspect || err == errFault
+		b.spool.fail("write", err)
+		b.sealTail(seg)
+		return false
+	}
+	if f.events == 1 {
+		f.first = b.lanes[f.lane].next
+	}
+	seg.data = f.mem[headerBytes : headerBytes+f.end]
+	return true
 }
 
 // makeRoom does what the overflow rule says, once: there may be room afterwards. An error means that there will be none.
-func (b *buffer) makeRoom(ctx context.Context, size int, dropped *[]Drop) error {
+func (b *buffer) makeRoom(ctx context.Context, size int, where whereabouts, dropped *[]Drop) error {
 	switch {
-	case size > b.maxBytes: // never fits
-	case b.overflow == OverflowDropOldest && b.evict(dropped):
+	case where == inMemory && size > b.maxBytes: // never fits
+	case b.overflow == OverflowDropOldest && b.evict(where, dropped):
 		return nil
 	case b.overflow == OverflowBlock:
 		return b.awaitSpace(ctx)
@@ -172,15 +321,14 @@ func (b *buffer) makeRoom(ctx context.Context, size int, dropped *[]Drop) error 
 	return ErrBufferFull
 }
 
-// halfFull reports whether half of either budget is used up.
+// halfFull reports whether half of a budget is used up.
 func (b *buffer) halfFull() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.tally.events > b.maxEvents/2 || b.tally.bytes > b.maxBytes/2
-}
-
-func (b *buffer) fits(size int) bool {
-	return b.tally.events < b.maxEvents && b.tally.bytes+size <= b.maxBytes
+	if s := b.spool; s != nil && s.bytes-int64(len(s.spares)*s.segBytes) > s.maxBytes/2 {
+		return true
+	}
+	return b.tally.memEvents > b.maxEvents/2 || b.tally.memBytes > b.maxBytes/2
 }
 
 // awaitSpace gives up the lock until something was settled. Everybody who waits is woken: whoever finds no room left
@@ -207,11 +355,9 @@ func (b *buffer) announceSpace() {
 	}
 }
 
-// append copies an entry to the end of a lane.
-func (b *buffer) append(l *lane, entry []byte, now time.Time) {
-	seg := b.segmentFor(l, len(entry))
-	from := len(seg.data)
-	seg.data = append(seg.data, entry...)
+// append puts the entry of that size that was just stored in a segment at the end of a lane.
+func (b *buffer) append(l *lane, seg *segment, size int, now time.Time) {
+	from := len(seg.data) - size
 	// Runs end where full batches do, so that to cut one nobody has to count entries.
 	endsHere := l.next%uint64(b.batchEvents) == 0
 	if n := len(l.runs); n > 0 && !endsHere && l.runs[n-1].seg == seg && l.runs[n-1].to == from {
@@ -223,27 +369,36 @@ func (b *buffer) append(l *lane, entry []byte, now time.Time) {
 	}
 	l.next++
 	l.events++
-	l.bytes += len(entry)
+	l.bytes += size
 	b.tally.accepted++
-	b.tally.events++
-	b.tally.bytes += len(entry)
+	b.tally.count(seg, 1, size)
 	// The sender looks when the first event arrives, to set its timer, and when a batch is full. Past that it is busy.
-	if l.events == 1 || l.events == b.batchEvents || l.bytes >= b.batchBytes && l.bytes-len(entry) < b.batchBytes || l.urgent == l.next {
+	if l.events == 1 || l.events == b.batchEvents || l.bytes >= b.batchBytes && l.bytes-size < b.batchBytes || l.urgent == l.next {
 		l.signal()
 	}
 }
 
-// segmentFor returns where an entry of that size goes: the lane's tail, or, lest it leave much of a segment empty, a
-// segment of its own.
-func (b *buffer) segmentFor(l *lane, size int) *segment {
+// count adds to what is pending, or takes off it.
+func (t *tally) count(seg *segment, events, bytes int) {
+	t.events += events
+	t.bytes += bytes
+	if seg.file == nil {
+		t.memEvents += events
+		t.memBytes += bytes
+	}
+}
+
+// placeInMemory returns where an entry of that size goes: the lane's tail, or, lest it leave much of a segment empty, a
+// segment of its own. It returns nil when there is no room.
+func (b *buffer) placeInMemory(l *lane, size int) *segment {
+	if b.tally.memEvents >= b.maxEvents || b.tally.memBytes+size > b.maxBytes {
+		return nil
+	}
 	if size > segmentSize/8 {
 		return &segment{data: make([]byte, 0, size)}
 	}
-	if l.tail == nil || cap(l.tail.data)-len(l.tail.data) < size {
-		if l.tail != nil {
-			b.unref(l.tail)
-		}
-		l.tail = b.newSegment()
+	if l.tail == nil || l.tail.file != nil || cap(l.tail.data)-len(l.tail.data) < size {
+		b.setTail(l, b.newSegment())
 	}
 	return l.tail
 }
@@ -262,7 +417,11 @@ func (b *buffer) newSegment() *segment {
 // unref gives up a reference. A segment nobody refers to is kept for the next events, as far as the budget allows.
 func (b *buffer) unref(seg *segment) {
 	seg.refs--
-	if seg.refs == 0 && cap(seg.data) == segmentSize && b.tally.bytes+(len(b.free)+1)*segmentSize <= b.maxBytes {
+	if seg.refs == 0 && seg.file != nil {
+		b.spool.release(seg)
+		return
+	}
+	if seg.refs == 0 && cap(seg.data) == segmentSize && b.tally.memBytes+(len(b.free)+1)*segmentSize <= b.maxBytes {
 		seg.data = seg.data[:0]
 		b.free = append(b.free, seg)
 	}
@@ -275,13 +434,28 @@ func (b *buffer) ready(i int, now time.Time, interval time.Duration) (ok bool, w
 	defer b.mu.Unlock()
 	l := &b.lanes[i]
 	switch {
-	case l.events == 0:
+	case l.events == 0, !b.hasTurn(l):
 		return false, 0
 	case l.events >= b.batchEvents, l.bytes >= b.batchBytes, l.runs[0].first < l.urgent, b.closed:
 		return true, 0
 	}
 	wait = interval - now.Sub(l.runs[0].since)
 	return wait <= 0, max(wait, 0)
+}
+
+// hasTurn reports whether the front of the lane may be sent: what former processes left goes first, one process after the
+// other, because each spread its sessions over the lanes in its own way.
+func (b *buffer) hasTurn(l *lane) bool {
+	s := b.spool
+	return s == nil || len(s.old) == 0 || l.runs[0].epoch(s) == s.turn()
+}
+
+// epoch is the process that recorded the run.
+func (r *run) epoch(s *spool) uint32 {
+	if r.seg.file != nil {
+		return r.seg.file.epoch
+	}
+	return s.epoch
 }
 
 // drained reports whether the buffer is closed and the lane has nothing left to send.
@@ -305,49 +479,167 @@ func (b *buffer) count(i int, end uint64) (n int) {
 }
 
 // cut takes the next batch off a lane, of at most maxEvents events and the batch size in bytes, but at least one event.
-// It returns nil when nothing waits: what did may have been dropped to make room. None may be in flight.
+// It returns nil when nothing waits: what did may have been dropped to make room. None may be in flight. With a spool,
+// prepare comes first, and nil may also mean that it has to come again.
+//
+// A batch of a file is noted in it, so that after a restart it is the same request with the same id.
 func (b *buffer) cut(i, maxEvents int, id string) *batch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := &b.lanes[i]
-	if l.events == 0 {
+	if l.events == 0 || !b.hasTurn(l) || !l.runs[0].seg.readable() {
 		return nil
 	}
 	out := &batch{id: id}
-	maxEvents = min(maxEvents, b.batchEvents)
-	for len(l.runs) > 0 && out.events < maxEvents {
-		part := l.runs[0].prefix(maxEvents-out.events, b.batchBytes-out.bytes)
-		if part.events == 0 && out.events == 0 {
-			part = l.runs[0].prefix(1, b.maxBytes) // larger than a batch: goes alone
+	maxEvents, maxBytes := min(maxEvents, b.batchEvents), b.batchBytes
+	file := l.runs[0].seg.file
+	if file != nil && file.resend != nil {
+		if r := file.resend; file.index(l.runs[0].first) == r.first {
+			out.id, maxEvents, maxBytes = r.id, r.events, math.MaxInt
+		}
+		file.resend = nil
+	}
+	for len(l.runs) > 0 && out.events < maxEvents && l.runs[0].seg.file == file {
+		var part run
+		if !guard(func() {
+			part = l.runs[0].prefix(maxEvents-out.events, maxBytes-out.bytes)
+			if part.events == 0 && out.events == 0 {
+				part = l.runs[0].prefix(1, math.MaxInt) // larger than a batch: goes alone
+			}
+		}) {
+			file.suspect = true
+			return nil
 		}
 		if part.events == 0 {
 			break
 		}
 		part.seg.refs++
+		if file != nil {
+			file.pins++
+		}
 		out.runs = append(out.runs, part)
 		out.chunks = append(out.chunks, part.data())
 		out.events += part.events
 		out.bytes += part.size()
-		b.advance(l, part)
+		b.advance(l, 0, part)
+		if file != nil { // a run of memory may follow in another segment, one of a file may not
+			b.spool.noteBatch(out)
+			break
+		}
 	}
 	l.flying = out
 	return out
 }
 
-// advance takes a prefix of the front run off a lane.
-func (b *buffer) advance(l *lane, part run) {
-	front := &l.runs[0]
-	front.from = part.to
-	front.first += uint64(part.events)
-	front.events -= part.events
+// prepare makes the front of a lane readable, if it is in a file. Events that turn out to be lost are dropped and
+// returned. An error means that the disk fails just now.
+func (b *buffer) prepare(i int) (drops []Drop, err error) {
+	if b.spool == nil {
+		return nil, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := &b.lanes[i]
+	for len(l.runs) > 0 && !l.runs[0].seg.readable() && err == nil {
+		err = b.load(l, l.runs[0].seg, &drops)
+	}
+	return drops, err
+}
+
+// load maps a segment whose events wait, and checks it: meanwhile the file was anybody's. It gives up the lock.
+func (b *buffer) load(l *lane, seg *segment, drops *[]Drop) error {
+	s, f := b.spool, seg.file
+	f.surplus = false
+	var c segmentContent
+	var cause error
+	if f.mem != nil { // reading it failed
+		b.sealTail(seg)
+		if !guard(func() { cause = readSegment(f.mem, &c, nil) }) {
+			cause = errFault
+		}
+	} else {
+		opened := &segmentFile{name: f.name}
+		seg.refs++ // it must not be removed meanwhile
+		b.mu.Unlock()
+		opened.file, opened.mem, opened.shared, cause = s.openFile(opened)
+		if cause == nil && !guard(func() { cause = readSegment(opened.mem, &c, nil) }) {
+			cause = errFault
+		}
+		b.mu.Lock()
+		if opened.file != nil && f.mem == nil && c.number == f.number && c.epoch == f.epoch {
+			f.file, f.mem, f.shared, f.bytes = opened.file, opened.mem, opened.shared, opened.bytes
+			seg.data = f.mem[headerBytes : headerBytes+c.end]
+			s.mapped++
+		} else if opened.file != nil {
+			b.mu.Unlock()
+			opened.file.close()
+			b.mu.Lock()
+		}
+		b.unref(seg)
+		if cause != nil && !isGone(cause) {
+			s.fail("open", cause)
+			return cause
+		}
+	}
+	f.suspect = false
+	if f.mem == nil || c.number != f.number || c.epoch != f.epoch {
+		c = segmentContent{}
+	}
+	if c.events < f.events {
+		f.events, f.end = c.events, c.end
+		b.truncate(l, seg, cmp.Or(cause, errTorn), drops)
+	}
+	return nil
+}
+
+// truncate drops the waiting events of a file that are behind its end.
+func (b *buffer) truncate(l *lane, seg *segment, cause error, drops *[]Drop) {
+	f := seg.file
+	for k := len(l.runs) - 1; k >= 0; k-- {
+		r := &l.runs[k]
+		if r.seg != seg || r.to <= f.end {
+			continue
+		}
+		lost := *r
+		if kept := f.events - f.index(r.first); kept > 0 {
+			lost.from, lost.events, lost.first = f.end, r.events-kept, r.first+uint64(kept)
+		}
+		*drops = b.lose(*drops, l, lost, DropCorrupt, cause)
+		r.to, r.events = lost.from, r.events-lost.events
+		l.events -= lost.events
+		l.bytes -= lost.size()
+		seg.refs++ // for settled to look at
+		if r.events == 0 {
+			b.unref(seg)
+			l.runs = slices.Delete(l.runs, k, k+1)
+		}
+		b.settled(l, lost)
+		b.unref(seg)
+	}
+}
+
+// index is the place in the file of the event with that sequence number of its lane.
+func (f *segmentFile) index(seq uint64) int { return int(seq - f.first) }
+
+// advance takes a prefix of a run off a lane.
+func (b *buffer) advance(l *lane, k int, part run) {
+	r := &l.runs[k]
+	r.from = part.to
+	r.first += uint64(part.events)
+	r.events -= part.events
 	l.events -= part.events
 	l.bytes -= part.size()
-	if front.events == 0 {
-		b.unref(front.seg)
-		*front = run{} // what is behind the slice's start is still in memory
-		if l.runs = l.runs[1:]; len(l.runs) == 0 {
-			l.runs = nil
-		}
+	if r.events > 0 {
+		return
+	}
+	b.unref(r.seg)
+	if k > 0 {
+		l.runs = slices.Delete(l.runs, k, k+1)
+		return
+	}
+	*r = run{} // what is behind the slice's start is still in memory
+	if l.runs = l.runs[1:]; len(l.runs) == 0 {
+		l.runs = nil
 	}
 }
 
@@ -362,6 +654,23 @@ func (b *buffer) putBack(i int) {
 	l.events += f.events
 	l.bytes += f.bytes
 	l.urgent = max(l.urgent, f.end())
+	for _, r := range f.runs {
+		if r.seg.file != nil {
+			b.spool.unpin(r.seg)
+		}
+	}
+}
+
+// doubt returns the batch in flight to the front of its lane: its file could not be read. prepare will say what is lost.
+func (b *buffer) doubt(i int) {
+	b.mu.Lock()
+	for _, r := range b.lanes[i].flying.runs {
+		if r.seg.file != nil {
+			r.seg.file.suspect = true
+		}
+	}
+	b.mu.Unlock()
+	b.putBack(i)
 }
 
 // delivered settles the batch in flight.
@@ -393,19 +702,41 @@ func (b *buffer) drop(i int, reason DropReason, cause error) []Drop {
 func (b *buffer) land(l *lane) {
 	f := l.flying
 	l.flying = nil
-	b.settled(l, f.events, f.bytes)
-	for _, r := range f.runs { // off the budget first, or a full buffer would have no room for its own empty segments
+	for _, r := range f.runs {
+		b.settled(l, r)
+		if r.seg.file != nil {
+			b.spool.unpin(r.seg)
+		}
 		b.unref(r.seg)
 	}
 	b.trim(l)
 }
 
-// settled takes events off the budget and tells whoever waits for that.
-func (b *buffer) settled(l *lane, events, bytes int) {
-	b.tally.events -= events
-	b.tally.bytes -= bytes
+// trim begins again at the start of a tail in memory that nobody else looks at, and gives back what an empty buffer need
+// not hold.
+func (b *buffer) trim(l *lane) {
+	if l.events == 0 && l.flying == nil && l.tail != nil && l.tail.refs == 1 && l.tail.file == nil {
+		l.tail.data = l.tail.data[:0]
+	}
+	if b.tally.memEvents == 0 && len(b.free) > maxFreeSegments {
+		clear(b.free[maxFreeSegments:])
+		b.free = b.free[:maxFreeSegments]
+	}
+}
+
+// settled takes a run that is no longer pending off the budget and tells whoever waits for that.
+func (b *buffer) settled(l *lane, r run) {
+	b.tally.count(r.seg, -r.events, -r.size())
 	b.announceSpace()
 	low := l.low()
+	if f := r.seg.file; f != nil {
+		b.spool.acknowledge(r.seg, min(f.index(low), f.events))
+		if b.spool.settled(f.epoch, r.events) {
+			for i := range b.lanes {
+				b.lanes[i].signal()
+			}
+		}
+	}
 	l.barriers = slices.DeleteFunc(l.barriers, func(w *barrier) bool {
 		if w.end > low {
 			return false
@@ -413,17 +744,6 @@ func (b *buffer) settled(l *lane, events, bytes int) {
 		close(w.done)
 		return true
 	})
-}
-
-// trim gives back what an empty lane and an empty buffer need not hold.
-func (b *buffer) trim(l *lane) {
-	if l.events == 0 && l.flying == nil && l.tail != nil && l.tail.refs == 1 {
-		l.tail.data = l.tail.data[:0] // nobody else looks at it: begin again at its start
-	}
-	if b.tally.events == 0 && len(b.free) > maxFreeSegments {
-		clear(b.free[maxFreeSegments:])
-		b.free = b.free[:maxFreeSegments]
-	}
 }
 
 // low is the sequence number of the oldest event not settled.
@@ -437,22 +757,35 @@ func (l *lane) low() uint64 {
 	return l.next
 }
 
-// evict drops the oldest waiting event of all lanes. It reports false when everything is in flight.
-func (b *buffer) evict(drops *[]Drop) bool {
+// evict drops the oldest waiting event of all lanes that is in memory, or in the spool. It reports false when there is
+// none but in flight. It may give up the lock.
+func (b *buffer) evict(where whereabouts, drops *[]Drop) bool {
 	var oldest *lane
+	var at int
 	for i := range b.lanes {
 		l := &b.lanes[i]
-		if l.events > 0 && (oldest == nil || l.runs[0].since.Before(oldest.runs[0].since)) {
-			oldest = l
+		k := slices.IndexFunc(l.runs, func(r run) bool { return (r.seg.file != nil) == (where == inSpool) })
+		if k >= 0 && (oldest == nil || l.runs[k].since.Before(oldest.runs[at].since)) {
+			oldest, at = l, k
 		}
 	}
 	if oldest == nil {
 		return false
 	}
-	victim := oldest.runs[0].prefix(1, b.maxBytes)
+	seg := oldest.runs[at].seg
+	if !seg.readable() {
+		return b.load(oldest, seg, drops) == nil
+	}
+	var victim run
+	if !guard(func() { victim = oldest.runs[at].prefix(1, math.MaxInt) }) {
+		seg.file.suspect = true
+		return true
+	}
 	*drops = b.lose(*drops, oldest, victim, DropOverflow, nil)
-	b.advance(oldest, victim)
-	b.settled(oldest, victim.events, victim.size())
+	seg.refs++ // for settled to look at
+	b.advance(oldest, at, victim)
+	b.settled(oldest, victim)
+	b.unref(seg)
 	b.trim(oldest)
 	return true
 }
@@ -460,35 +793,56 @@ func (b *buffer) evict(drops *[]Drop) bool {
 // lose counts the events of a run as dropped and appends what may be told of them.
 func (b *buffer) lose(drops []Drop, l *lane, r run, reason DropReason, cause error) []Drop {
 	b.tally.dropped[reason] += uint64(r.events)
-	for data := r.data(); len(data) > 0; {
-		size := entrySize(data)
-		id, kind, session := describe(data[:size])
-		drops = append(drops, Drop{EventID: id, EventType: kind, SessionID: session, Reason: reason, Err: cause})
-		data = data[size:]
+	told := len(drops) + r.events
+	if reason != DropCorrupt {
+		guard(func() {
+			for data := r.data(); len(data) > 0; {
+				size := entrySize(data)
+				id, kind, session := describe(data[:size])
+				drops = append(drops, Drop{EventID: id, EventType: kind, SessionID: session, Reason: reason, Err: cause})
+				data = data[size:]
+			}
+		})
+	}
+	for len(drops) < told { // cannot be read
+		drops = append(drops, Drop{Reason: reason, Err: cause})
 	}
 	l.acknowledge(r, &DropError{Reason: reason, Err: cause})
 	return drops
 }
 
-// abandon drops everything, waiting and in flight: the client is closed and out of time.
+// abandon ends everything that waits or is in flight: the client is closed and out of time. What is in the spool stays
+// there, what is in memory goes there if it can, and the rest is dropped. Nobody sends or records any more.
 func (b *buffer) abandon() (drops []Drop) {
+	for i := range b.lanes {
+		if b.lanes[i].flying != nil {
+			b.putBack(i)
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.lanes {
 		l := &b.lanes[i]
-		if f := l.flying; f != nil {
-			for _, r := range f.runs {
-				drops = b.lose(drops, l, r, DropClosed, nil)
+		b.setTail(l, nil)
+		if b.spool != nil {
+			b.spool.rescue(i)
+		}
+		for k := 0; k < len(l.runs); {
+			r := l.runs[k]
+			if r.seg.file != nil {
+				l.acknowledge(r, ErrSpooled)
+				k++
+				continue
 			}
-			b.land(l)
-		}
-		for len(l.runs) > 0 {
-			r := l.runs[0]
 			drops = b.lose(drops, l, r, DropClosed, nil)
-			b.advance(l, r)
-			b.settled(l, r.events, r.size())
+			b.advance(l, k, r)
+			b.settled(l, r)
 		}
-		l.tail = nil
+		for _, w := range l.barriers {
+			w.left = true
+			close(w.done)
+		}
+		l.barriers = nil
 	}
 	b.free = nil
 	return drops
@@ -500,6 +854,9 @@ func (b *buffer) close() {
 	defer b.mu.Unlock()
 	b.closed = true
 	b.announceSpace()
+	if b.spool != nil {
+		b.spool.announce()
+	}
 	for i := range b.lanes {
 		b.lanes[i].signal()
 	}
@@ -538,12 +895,7 @@ func (l *lane) hurry() {
 	l.signal()
 }
 
-func (l *lane) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
+func (l *lane) signal() { signal(l.wake) }
 
 // expected is a receipt for the event with that sequence number.
 type expected struct {
@@ -594,6 +946,7 @@ func (b *buffer) stats() Stats {
 	defer b.mu.Unlock()
 	return Stats{
 		Accepted:     b.tally.accepted,
+		Recovered:    b.tally.recovered,
 		Delivered:    b.tally.delivered,
 		Dropped:      maps.Clone(b.tally.dropped),
 		Pending:      uint64(b.tally.events),

@@ -29,6 +29,16 @@ const (
 	DefaultCloseTimeout    = 5 * time.Second
 	DefaultIdleTimeout     = 30 * time.Minute
 	DefaultMaxContentBytes = 1 << 20
+	DefaultSpoolMaxBytes   = 1 << 30
+	DefaultSpoolSync       = time.Second
+)
+
+// Values of [Config.SpoolSync] that are no interval.
+const (
+	// SyncAlways makes a recording call return when its event is on the disk. Calls that wait share one sync.
+	SyncAlways time.Duration = -1
+	// SyncNever leaves it to the system when the disk gets what was written.
+	SyncNever time.Duration = -2
 )
 
 // Config is how a client is set up. ProjectID and APIKey are required; every other zero field means its default.
@@ -50,7 +60,8 @@ type Config struct {
 	FlushInterval time.Duration
 	// BatchEvents and BatchBytes are when a batch is full, and the most a request carries. Defaults 500 and 512 KiB.
 	BatchEvents, BatchBytes int
-	// BufferEvents and BufferBytes bound what is held, waiting and in flight. Defaults 100,000 and 24 MiB.
+	// BufferEvents and BufferBytes bound what is held in memory, waiting and in flight. Defaults 100,000 and 24 MiB. What
+	// is in the spool does not count.
 	BufferEvents, BufferBytes int
 	// Overflow says what happens when they are used up. Default OverflowReject.
 	Overflow Overflow
@@ -68,6 +79,16 @@ type Config struct {
 	IdleTimeout time.Duration
 	// CloseSessionsOnShutdown makes Close close the sessions that are still open, with the reason shutdown.
 	CloseSessionsOnShutdown bool
+
+	// SpoolDir is a directory, made when missing, in which events wait for delivery: a recording call that returned has its
+	// event there, and if the process dies the next client with the same directory delivers it. One client at a time may
+	// have it. Empty: events wait in memory.
+	SpoolDir string
+	// SpoolMaxBytes bounds the files in there; what does not fit meets Overflow. Default 1 GiB.
+	SpoolMaxBytes int64
+	// SpoolSync is how often what was written is made safe against the loss of power, too. Default 1 s; see SyncAlways and
+	// SyncNever. The death of the process alone loses nothing whatever this says.
+	SpoolSync time.Duration
 
 	// MaxContentBytes is the length in bytes beyond which message content is cut, visibly. Default 1 MiB, at least 256.
 	MaxContentBytes int
@@ -146,6 +167,8 @@ func (c Config) withDefaults() Config {
 	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, DefaultAttemptTimeout)
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, DefaultCloseTimeout)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
+	c.SpoolMaxBytes = cmp.Or(c.SpoolMaxBytes, DefaultSpoolMaxBytes)
+	c.SpoolSync = cmp.Or(c.SpoolSync, DefaultSpoolSync)
 	c.MaxContentBytes = cmp.Or(c.MaxContentBytes, DefaultMaxContentBytes)
 	c.Limits.Properties = cmp.Or(c.Limits.Properties, DefaultLimitProperties)
 	c.Limits.PropertyValue = cmp.Or(c.Limits.PropertyValue, DefaultLimitPropertyValue)
@@ -214,7 +237,21 @@ func (c *Config) validate() error {
 	if largest := c.largestEvent(); c.BufferBytes < largest {
 		problem("BufferBytes", "min", fmt.Sprintf("%d, to hold one event of the largest size that the other limits allow", largest))
 	}
+	if c.SpoolDir != "" {
+		if least := c.leastSpool(); c.SpoolMaxBytes < least {
+			problem("SpoolMaxBytes", "min", fmt.Sprintf("%d, for the events of every sender and one of the largest size that the other limits allow", least))
+		}
+		if c.SpoolSync < SyncNever {
+			problem("SpoolSync", "setting", "an interval, SyncAlways or SyncNever")
+		}
+	}
 	return errors.Join(problems...)
+}
+
+// leastSpool is the smallest spool: a quarter of it is enough for a file that each sender has open and those around
+// them, and there is room for the largest event beside them.
+func (c *Config) leastSpool() int64 {
+	return int64(max(4*(c.Senders+spoolExtraFiles)*minSegmentFile, 2*fileBytes(c.largestEvent())))
 }
 
 // largestEvent bounds the encoded size of one event: content, properties and a comment at four bytes a code point, and

@@ -38,6 +38,22 @@ Config.Senders max 64`
 	})
 }
 
+func TestSpoolSettingsAreChecked(t *testing.T) {
+	cfg := Config{ProjectID: "p", APIKey: "k", SpoolDir: t.TempDir(), SpoolMaxBytes: 1 << 20, SpoolSync: -3 * time.Second, Senders: 64}.withDefaults()
+	got := strings.Join(problems(t, cfg.validate()), "\n")
+	want := `Config.SpoolMaxBytes min 17563648, for the events of every sender and one of the largest size that the other limits allow
+Config.SpoolSync setting an interval, SyncAlways or SyncNever`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	for _, sync := range []time.Duration{0, SyncAlways, SyncNever, time.Minute} {
+		cfg := Config{ProjectID: "p", APIKey: "k", SpoolDir: t.TempDir(), SpoolSync: sync}.withDefaults()
+		if err := cfg.validate(); err != nil {
+			t.Errorf("%v: %v", sync, err)
+		}
+	}
+}
+
 func TestHostMustBeSafe(t *testing.T) {
 	for host, ok := range map[string]bool{
 		"http://127.0.0.1:7311": true, "http://localhost:1/": true, "http://[::1]:7311": true,

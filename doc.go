@@ -50,6 +50,23 @@
 // [ErrBufferFull] at once, or waits, or drops the oldest: [Config.Overflow]. When the collector returns, one probe goes
 // first, then one batch for each sender, then everything.
 //
+// # Surviving a crash
+//
+// With [Config.SpoolDir] events wait in files instead of memory, in the very bytes that will be sent. When a recording call
+// returns its event outlives the process, kill -9 included, at about the speed of memory where files can be mapped (Linux,
+// macOS, the BSDs; elsewhere each event is written). [Config.SpoolSync] bounds what a loss of power can take: a second's
+// events, or with [SyncAlways] none.
+//
+// The next client with the same directory delivers what is left first, in order, each request that was under way under the
+// same request id, and closes sessions that went quiet meanwhile. [Stats.Recovered] counts it. A torn or changed record
+// ends its file: what is behind it is dropped under [DropCorrupt]. One client at a time may have a directory; a second one
+// gets [ErrSpoolLocked].
+//
+// [Config.SpoolMaxBytes] bounds the disk, and then Overflow says what happens. A disk that is full, read-only or broken
+// stops nothing: new events go to memory, within the limits of the buffer, [Client.Health] and the log say so, and the
+// spool is tried again every second. Close leaves in the spool what it could not deliver. [InspectSpool] looks at what is
+// there.
+//
 // # Sessions that nobody closes
 //
 // A session without opening or message for 30 minutes is closed by the client, with the reason idle and the time of its
@@ -60,7 +77,7 @@
 //
 // [Client.Flush] is a barrier: it returns when everything accepted before it is acknowledged. [Client.Close] spends its
 // deadline delivering what is left and then stops for good: no goroutine, timer or connection remains. Both return a
-// *[DeliveryError] when something is left.
+// *[DeliveryError] when something is left, which with a spool is there for the next client.
 //
 // # Privacy
 //

@@ -18,7 +18,32 @@ var (
 
 	// ErrUnauthorized is wrapped by the [*StatusError] of a collector that refuses the API key (401 or 403).
 	ErrUnauthorized = errors.New("align: the collector refused the API key")
+
+	// ErrSpoolLocked is returned by [New] when another client, in this process or another one, has [Config.SpoolDir]. The
+	// error names its process id.
+	ErrSpoolLocked = errors.New("align: the spool is locked")
+
+	// ErrSpoolVersion is returned by [New] when [Config.SpoolDir] has segments of a format this client does not know.
+	// They are left alone.
+	ErrSpoolVersion = errors.New("align: unknown spool format")
+
+	// ErrSpooled is what a [Receipt] says of an event that [Client.Close] left in the spool: the next client with the same
+	// [Config.SpoolDir] delivers it.
+	ErrSpooled = errors.New("align: closed with the event in the spool")
 )
+
+// SpoolError is why [Config.SpoolDir] cannot be written. [Client.Health] returns it while events go to memory alone.
+type SpoolError struct {
+	// Op is what failed: create, write, sync, open or remove.
+	Op string
+	// Err is what the system said.
+	Err error
+}
+
+func (e *SpoolError) Error() string {
+	return "align: spool: " + e.Op + ": " + strings.TrimPrefix(e.Err.Error(), "align: ")
+}
+func (e *SpoolError) Unwrap() error { return e.Err }
 
 // FieldError says which field of a call or of a [Config] breaks which rule. All problems of one call are joined in one
 // error; find them with [errors.As] or [errors.AsType], or all of them through Unwrap() []error.
@@ -71,16 +96,23 @@ var ruleTexts = map[string]string{
 type DeliveryError struct {
 	// Delivered and Dropped count events settled during the call.
 	Delivered, Dropped uint64
-	// Pending counts events that are still in the buffer. After Flush they are still retried.
-	// After Close nothing is: what could not be delivered is in Dropped, under [DropClosed].
+	// Pending counts events that are still in the buffer. After Flush they are still retried. After Close they are in the
+	// spool, for the next client with it; without one nothing is pending then: what could not be delivered is in Dropped,
+	// under [DropClosed].
 	Pending uint64
+	// SpoolDir is where the pending events are, empty without a spool. After Flush some may be in memory alone, see
+	// [Client.Health].
+	SpoolDir string
 	// Err says why the call ended.
 	Err error
 }
 
 func (e *DeliveryError) Error() string {
-	return fmt.Sprintf("align: delivery incomplete: %d events delivered, %d dropped, %d pending: %v",
-		e.Delivered, e.Dropped, e.Pending, e.Err)
+	pending := fmt.Sprintf("%d pending", e.Pending)
+	if e.SpoolDir != "" && e.Pending > 0 {
+		pending += " in " + e.SpoolDir
+	}
+	return fmt.Sprintf("align: delivery incomplete: %d events delivered, %d dropped, %s: %v", e.Delivered, e.Dropped, pending, e.Err)
 }
 
 func (e *DeliveryError) Unwrap() error { return e.Err }
@@ -147,12 +179,15 @@ const (
 	DropClosed DropReason = "closed"
 	// DropDisabled: the client is [Config.Disabled].
 	DropDisabled DropReason = "disabled"
+	// DropCorrupt: the event cannot be read back from [Config.SpoolDir]: its record or one before it in the same file is
+	// torn or changed, or the file is gone. What the event was is not known.
+	DropCorrupt DropReason = "corrupt"
 )
 
 // Drop tells [Config.OnDrop] of one event that was accepted and will not be delivered.
 // It carries nothing of the event's content.
 type Drop struct {
-	EventID   string
+	EventID   string // empty if it cannot be read, see DropCorrupt; so are the next two
 	EventType EventType
 	SessionID string // empty for a user event
 	Reason    DropReason

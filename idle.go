@@ -1,8 +1,10 @@
 package align
 
 import (
+	"cmp"
 	"hash/maphash"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +25,8 @@ type idleTracker struct {
 	free   uint32            // head of the chain of empty slots, linked by next
 	open   int               // sessions followed
 	long   map[uint32]string // ids that do not fit into their slot
+
+	journal *sessionJournal // nil: nothing is remembered beyond the process
 }
 
 // idleSlot is one session. Slot 0 is the list's sentinel: its next is the quietest session, its prev the liveliest.
@@ -31,8 +35,9 @@ type idleSlot struct {
 	activity   int64 // when its latest activity happened by its own account, Unix nanoseconds
 	prev, next uint32
 	same       uint32 // next slot whose id has the same hash, 0 for none
+	noted      uint32 // when the journal was told last, seconds since base and one; 0: never
 	size       uint8  // bytes of id in use; more than there are: the id is in long
-	id         [43]byte
+	id         [39]byte
 }
 
 const (
@@ -73,7 +78,53 @@ func (t *idleTracker) touch(id string, now, activity time.Time) (first bool) {
 		s.seen = max(s.seen, t.at(last).seen)
 	}
 	t.linkBefore(i, 0)
+	if t.journal != nil && (s.noted == 0 || t.noteTime(s)-s.noted > uint32(t.journal.interval/time.Second)) {
+		t.note(i)
+	}
 	return first
+}
+
+// noteTime is what noted says of a session that is noted now.
+func (t *idleTracker) noteTime(s *idleSlot) uint32 {
+	return uint32(max(s.seen, 0)/int64(time.Second)) + 1
+}
+
+// note tells the journal of a session. It reports whether the journal took it.
+func (t *idleTracker) note(i uint32) bool {
+	s := t.at(i)
+	if !t.journal.put(sessionOpen, t.base.Add(time.Duration(s.seen)).UnixNano(), s.activity, t.idOf(i)) {
+		return false
+	}
+	s.noted = t.noteTime(s)
+	return true
+}
+
+// restore follows a session that a former process has followed. reorder must come after the last.
+func (t *idleTracker) restore(id string, seen, activity int64) {
+	hash := maphash.String(t.seed, id)
+	i := t.find(hash, id)
+	if i == 0 {
+		i = t.add(hash, id, time.Unix(0, activity))
+		t.linkBefore(i, 0)
+	}
+	t.at(i).seen = t.since(time.Unix(0, seen))
+	t.at(i).activity = activity
+}
+
+// reorder puts the list in order.
+func (t *idleTracker) reorder() {
+	if t.open == 0 {
+		return
+	}
+	order := make([]uint32, 0, t.open)
+	for i := t.head().next; i != 0; i = t.at(i).next {
+		order = append(order, i)
+	}
+	slices.SortStableFunc(order, func(i, j uint32) int { return cmp.Compare(t.at(i).seen, t.at(j).seen) })
+	t.head().next, t.head().prev = 0, 0
+	for _, i := range order {
+		t.linkBefore(i, 0)
+	}
 }
 
 // forget stops following a session.
@@ -82,6 +133,14 @@ func (t *idleTracker) forget(id string) {
 	if i := t.find(hash, id); i != 0 {
 		t.unlink(i)
 		t.removeFrom(hash, i)
+		t.noteEnd(id)
+	}
+}
+
+// noteEnd tells the journal that a session is not followed any more.
+func (t *idleTracker) noteEnd(id string) {
+	if t.journal != nil {
+		t.journal.put(sessionForget, 0, 0, id)
 	}
 }
 
@@ -106,6 +165,7 @@ func (t *idleTracker) forgetQuiet(id string, deadline time.Time) {
 	if i := t.find(hash, id); i != 0 && t.at(i).seen <= t.since(deadline) {
 		t.unlink(i)
 		t.removeFrom(hash, i)
+		t.noteEnd(id)
 	}
 }
 

@@ -21,6 +21,8 @@ type world struct {
 	rngMu  sync.Mutex // guards rng, which every goroutine of the schedule draws from
 	rec    *recorder
 	client *Client
+	cfg    Config // the client's
+	former Stats  // of clients whose spool this client has
 
 	mu      sync.Mutex            // guards all below
 	outcome map[string]DropReason // by event id, as OnDrop told
@@ -73,6 +75,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 0)), rec: &recorder{}, outcome: make(map[string]DropReason), lost: make(map[string]string)}
 	w.rec.answer = w.mood(w.roll(101), w.roll(3) == 0)
 	w.client = newClient(t, w.rec, func(cfg *Config) {
+		defer func() { w.cfg = *cfg }()
+		if w.roll(6) == 0 {
+			cfg.SpoolDir = t.TempDir()
+			cfg.SpoolMaxBytes = 4 << 20
+			cfg.SpoolSync = []time.Duration{SyncNever, SyncAlways, 0}[w.roll(3)]
+			cfg.MaxContentBytes = 256
+		}
 		cfg.BatchEvents = 1 + w.roll(20)
 		cfg.BatchBytes = 200 + w.roll(5000)
 		cfg.BufferEvents = 10 + w.roll(200)
@@ -157,7 +166,47 @@ func (w *world) play(t *testing.T) {
 	wg.Wait()
 	close(stop)
 	watch.Wait()
-	w.check(t, err)
+	s := w.client.Stats()
+	if left := s.Dropped[DropClosed] + s.Pending; (left > 0) != (err != nil) {
+		t.Errorf("%d left at Close, which said %v", left, err)
+	}
+	w.restart(t)
+	w.check(t)
+}
+
+// restart goes on with what is in the spool, once more with the same collector, then with one that is well.
+func (w *world) restart(t *testing.T) {
+	for life := 1; w.client.Stats().Pending > 0; life++ {
+		if w.cfg.SpoolDir == "" || life > 2 {
+			return // check will say so
+		}
+		w.former = w.all()
+		w.former.Pending = 0
+		if life == 2 {
+			w.rec.mu.Lock()
+			w.rec.answer = w.mood(0, false)
+			w.rec.mu.Unlock()
+		}
+		w.cfg.Senders = 1 + w.roll(8)
+		var err error
+		if w.client, err = New(w.cfg); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(w.roll(10)) * time.Second)
+		w.client.Close(within(t, time.Duration(1+w.roll(300))*time.Second))
+		checkInvariant(t, w.client.Stats())
+	}
+}
+
+// all are the counts of the client and of those before it.
+func (w *world) all() Stats {
+	s, f := w.client.Stats(), w.former
+	s.Accepted += f.Accepted - s.Recovered
+	s.Delivered += f.Delivered
+	for reason, n := range f.Dropped {
+		s.Dropped[reason] += n
+	}
+	return s
 }
 
 // settled counts the messages of a session that have arrived or were told of as dropped.
@@ -179,14 +228,11 @@ func (w *world) settled(session string) int {
 }
 
 // check holds what was counted against what was told and what arrived.
-func (w *world) check(t *testing.T, closeErr error) {
-	s := w.client.Stats()
+func (w *world) check(t *testing.T) {
+	s := w.all()
 	checkInvariant(t, s)
 	if s.Pending != 0 {
 		t.Errorf("%d pending after Close", s.Pending)
-	}
-	if lost := s.Dropped[DropClosed]; (lost > 0) != (closeErr != nil) {
-		t.Errorf("%d lost at Close, which said %v", lost, closeErr)
 	}
 	if len(w.twice) > 0 {
 		t.Errorf("told twice of %v", w.twice)

@@ -40,6 +40,7 @@ func receiptFrom(ctx context.Context) *Receipt {
 
 // Wait returns nil when every event recorded so far with the receipt's context is acknowledged, a *[DropError] for each
 // that was dropped instead, joined, or ctx's error: then the events are still pending and still retried.
+// [ErrSpooled] among them is an event that Close left to the next client with the same spool.
 // An event that its recording call did not accept is not waited for.
 func (r *Receipt) Wait(ctx context.Context) error {
 	r.mu.Lock()

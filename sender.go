@@ -26,6 +26,14 @@ func (s *sender) run(ctx context.Context) error {
 	for {
 		ready, wait := s.buf.ready(s.lane, time.Now(), s.interval)
 		if ready {
+			lost, err := s.buf.prepare(s.lane)
+			s.dropped(lost)
+			if err != nil {
+				if await(ctx, nil, spoolRetry) != nil {
+					return nil
+				}
+				continue
+			}
 			if b := s.buf.cut(s.lane, s.size(), requestID()); b != nil && s.deliver(ctx, b) != nil {
 				return nil // what is in flight stays pending; Close accounts for it
 			}
@@ -71,6 +79,9 @@ func (s *sender) deliver(ctx context.Context, b *batch) error {
 		switch {
 		case out.verdict == accepted:
 			s.buf.delivered(s.lane)
+			return nil
+		case out.verdict == torn:
+			s.buf.doubt(s.lane)
 			return nil
 		case out.verdict == refused && b.events > 1:
 			s.suspects = b.end()

@@ -31,6 +31,7 @@ const (
 	failed                  // network errors, 408, 425, 429, 5xx: the same batch may be taken later
 	blocked                 // 401, 403, 404 and the like: nothing will be taken until somebody changes something
 	aborted                 // our own context ended
+	torn                    // the batch could not be read back from the spool
 )
 
 // outcome is a verdict with its details.
@@ -110,6 +111,11 @@ func (t *transport) send(ctx context.Context, body *body) outcome {
 
 	resp, err := t.client.Do(req)
 	switch {
+	case readers.isTorn():
+		if err == nil {
+			resp.Body.Close()
+		}
+		return outcome{verdict: torn, err: errFault}
 	case err == nil:
 		defer resp.Body.Close()
 		// The status line says it all. A body that does not end must not hold the verdict.

@@ -17,6 +17,7 @@ import (
 type cli struct {
 	Serve serveCommand `cmd:"" help:"Run the collector."`
 	Keys  keysCommand  `cmd:"" help:"Administer API keys."`
+	Spool spoolCommand `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
 	Demo  demoCommand  `cmd:"" help:"Play conversations through the SDK into a collector of its own, and show what arrived."`
 }
 
