@@ -23,7 +23,7 @@ const (
 	maxSpares = 2
 	// maxSealedMaps bounds the waiting segments that stay mapped though nobody writes or sends them just now: enough that a
 	// steady load maps nothing twice.
-	maxSealedMaps = 4
+	maxSealedMaps = 8
 	// spoolRetry is how long a spool that failed is left alone.
 	spoolRetry = time.Second
 	// numberStep leaves room between the numbers of segments for those that Close makes of what was in memory.
