@@ -604,7 +604,8 @@ func (b *buffer) truncate(l *lane, seg *segment, cause error, drops *[]Drop) {
 		if kept := f.events - f.index(r.first); kept > 0 {
 			lost.from, lost.events, lost.first = f.end, r.events-kept, r.first+uint64(kept)
 		}
-		*drops = b.lose(*drops, l, lost, DropCorrupt, cause)
+		*drops = describeRun(*drops, lost, DropCorrupt, cause)
+		b.lose(l, lost, DropCorrupt, cause)
 		r.to, r.events = lost.from, r.events-lost.events
 		l.events -= lost.events
 		l.bytes -= lost.size()
@@ -685,17 +686,23 @@ func (b *buffer) delivered(i int) {
 	b.land(l)
 }
 
-// drop settles the batch in flight as lost.
-func (b *buffer) drop(i int, reason DropReason, cause error) []Drop {
+// drop settles the batch in flight as lost. Before it does, and without the lock, it passes what may be told to tell: who
+// waits for the batch hears of its end last.
+func (b *buffer) drop(i int, reason DropReason, cause error, tell func([]Drop)) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	l := &b.lanes[i]
 	var drops []Drop
 	for _, r := range l.flying.runs {
-		drops = b.lose(drops, l, r, reason, cause)
+		drops = describeRun(drops, r, reason, cause)
+	}
+	b.mu.Unlock()
+	tell(drops)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range l.flying.runs {
+		b.lose(l, r, reason, cause)
 	}
 	b.land(l)
-	return drops
 }
 
 // land frees what the batch in flight held.
@@ -781,7 +788,8 @@ func (b *buffer) evict(where whereabouts, drops *[]Drop) bool {
 		seg.file.suspect = true
 		return true
 	}
-	*drops = b.lose(*drops, oldest, victim, DropOverflow, nil)
+	*drops = describeRun(*drops, victim, DropOverflow, nil)
+	b.lose(oldest, victim, DropOverflow, nil)
 	seg.refs++ // for settled to look at
 	b.advance(oldest, at, victim)
 	b.settled(oldest, victim)
@@ -790,9 +798,14 @@ func (b *buffer) evict(where whereabouts, drops *[]Drop) bool {
 	return true
 }
 
-// lose counts the events of a run as dropped and appends what may be told of them.
-func (b *buffer) lose(drops []Drop, l *lane, r run, reason DropReason, cause error) []Drop {
+// lose counts the events of a run as dropped.
+func (b *buffer) lose(l *lane, r run, reason DropReason, cause error) {
 	b.tally.dropped[reason] += uint64(r.events)
+	l.acknowledge(r, &DropError{Reason: reason, Err: cause})
+}
+
+// describeRun appends what may be told of a run's events.
+func describeRun(drops []Drop, r run, reason DropReason, cause error) []Drop {
 	told := len(drops) + r.events
 	if reason != DropCorrupt {
 		guard(func() {
@@ -807,7 +820,6 @@ func (b *buffer) lose(drops []Drop, l *lane, r run, reason DropReason, cause err
 	for len(drops) < told { // cannot be read
 		drops = append(drops, Drop{Reason: reason, Err: cause})
 	}
-	l.acknowledge(r, &DropError{Reason: reason, Err: cause})
 	return drops
 }
 
@@ -834,7 +846,8 @@ func (b *buffer) abandon() (drops []Drop) {
 				k++
 				continue
 			}
-			drops = b.lose(drops, l, r, DropClosed, nil)
+			drops = describeRun(drops, r, DropClosed, nil)
+			b.lose(l, r, DropClosed, nil)
 			b.advance(l, k, r)
 			b.settled(l, r)
 		}

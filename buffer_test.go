@@ -91,9 +91,11 @@ func FuzzBuffer(f *testing.F) {
 				}
 			case 4: // drop
 				if len(m.flying) > 0 {
-					if got := b.drop(0, DropRejected, nil); len(got) != len(m.flying) {
-						t.Fatalf("op %d: told of %d drops, want %d", n, len(got), len(m.flying))
-					}
+					b.drop(0, DropRejected, nil, func(got []Drop) {
+						if len(got) != len(m.flying) || b.stats().Dropped[DropRejected] != m.dropped {
+							t.Fatalf("op %d: told of %d drops, want %d, before any is settled", n, len(got), len(m.flying))
+						}
+					})
 					m.dropped += uint64(len(m.flying))
 					m.flying = nil
 				}

@@ -50,7 +50,10 @@ func newGate(log *slog.Logger, senders int) *gate {
 }
 
 // ticket is leave to make one attempt, to be handed in with its outcome.
-type ticket struct{ probe bool }
+type ticket struct {
+	probe    bool
+	doubtful bool // the gate's doubt, at that time
+}
 
 // enter waits until its caller may make an attempt, and then the caller must report how that went.
 // It returns ctx's error if that comes first.
@@ -87,13 +90,14 @@ func await(ctx context.Context, changed <-chan struct{}, wait time.Duration) err
 func (g *gate) tryEnter() (pass bool, t ticket, wait time.Duration, changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	wait = time.Until(g.until)
+	wait, t.doubtful = time.Until(g.until), g.doubt
 	switch {
 	case g.probing:
 		return false, t, 0, g.changed
 	case wait <= 0:
 		g.probing = !g.well
-		return true, ticket{probe: g.probing}, 0, nil
+		t.probe = g.probing
+		return true, t, 0, nil
 	case g.passes > 0:
 		g.passes--
 		return true, t, 0, nil

@@ -87,17 +87,15 @@ func (s *sender) deliver(ctx context.Context, b *batch) error {
 			s.suspects = b.end()
 			s.buf.putBack(s.lane)
 			return nil
-		case out.verdict == refused:
-			guilty, err := s.isGuilty(ctx, out)
-			if err != nil {
+		case out.verdict == refused && (out.doubtful || s.gate.doubtful()):
+			if err := s.control(ctx, out.err); err != nil {
 				return err
 			}
-			if guilty {
-				s.suspects = 0
-				s.gate.convicted()
-				s.dropped(s.buf.drop(s.lane, DropRejected, out.err))
-				return nil
-			}
+		case out.verdict == refused:
+			s.suspects = 0
+			s.gate.convicted()
+			s.buf.drop(s.lane, DropRejected, out.err, s.dropped)
+			return nil
 		}
 	}
 }
@@ -110,37 +108,36 @@ func (s *sender) attempt(ctx context.Context, body *body) (outcome, error) {
 	}
 	out := s.transport.send(ctx, body)
 	s.gate.report(pass, out)
+	out.doubtful = pass.doubtful
 	if out.verdict == aborted {
 		return out, out.err
 	}
 	return out, nil
 }
 
-// isGuilty reports whether an event that was refused alone is itself to blame. If the collector has accepted nothing
-// since it last refused an event, it may refuse everything, a wrong port or proxy that answers 400, say: then a request
-// without events is the control. Refused, it is the collector that is not well, and nothing is dropped.
-func (s *sender) isGuilty(ctx context.Context, out outcome) (bool, error) {
-	if !s.gate.doubtful() {
-		return true, nil
-	}
+// control sends a request without events. One was refused alone, but the collector has accepted nothing since it last
+// refused one, so it may refuse everything, as a wrong port or a proxy does. If it refuses this, too, it is the collector
+// that is not well, for the reason that it gave; if not, the next refusal is about the event.
+func (s *sender) control(ctx context.Context, cause error) error {
 	pass, err := s.gate.enter(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	control := s.transport.send(ctx, newBody(&batch{id: requestID()}, false))
-	if control.verdict == refused {
-		control = outcome{verdict: blocked, err: out.err}
+	out := s.transport.send(ctx, newBody(&batch{id: requestID()}, false))
+	if out.verdict == refused {
+		out = outcome{verdict: blocked, err: cause}
 	}
-	s.gate.report(pass, control)
-	if control.verdict == aborted {
-		return false, control.err
+	s.gate.report(pass, out)
+	if out.verdict == aborted {
+		return out.err
 	}
-	return control.verdict == accepted, nil
+	return nil
 }
 
 // size is how many events the next batch may have. While a group is suspect, half of it goes: if that is refused, it is
 // the new, smaller group; if it is accepted, the poison is in the other half. A culprit among n costs at most
-// ⌈log₂ n⌉ such batches and one with it alone: nothing is dropped that was not refused alone.
+// ⌈log₂ n⌉ such batches and one with it alone: nothing is dropped that was not refused alone. Two more, a control and a
+// second attempt, while the collector has accepted nothing.
 func (s *sender) size() int {
 	if s.suspects == 0 {
 		return s.buf.batchEvents

@@ -39,6 +39,7 @@ type outcome struct {
 	verdict    verdict
 	err        error
 	retryAfter time.Duration
+	doubtful   bool // when the attempt began, nothing had been accepted since the last refusal, see [gate]
 }
 
 // refusesPacked reports whether the answer may be about the body's compression.
