@@ -28,6 +28,10 @@ type Client struct {
 	ctx       context.Context    // ends when Close is out of time
 	cancel    context.CancelFunc // ends ctx
 
+	sessions     *sessionRegistry // what handles of one session share
+	interactions openInteractions
+	incomplete   atomic.Uint64
+
 	idleMu   sync.Mutex // guards idle
 	idle     *idleTracker
 	idleWake chan struct{}   // capacity 1: the first session opened
@@ -57,6 +61,7 @@ func New(cfg Config) (*Client, error) {
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
 		ids:      newIDSource(),
+		sessions: newSessionRegistry(maxGeneration),
 		idle:     newIdleTracker(time.Now()),
 		idleWake: make(chan struct{}, 1),
 		idleDone: make(chan struct{}),
@@ -65,6 +70,7 @@ func New(cfg Config) (*Client, error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.idleCtx, c.idleStop = context.WithCancel(c.ctx)
 	c.gate = newGate(cfg.Logger, cfg.Senders)
+	c.interactions.init(cfg.IdleTimeout > 0)
 	if cfg.Disabled {
 		c.buf = newBuffer(&Config{})
 		close(c.idleDone)
@@ -114,7 +120,7 @@ func (c *Client) touch(session string, now, activity time.Time) {
 	}
 }
 
-// watchIdle closes sessions that have gone quiet, with one timer for all of them.
+// watchIdle ends interactions and closes sessions that have gone quiet, with one timer for all of them.
 func (c *Client) watchIdle() error {
 	defer close(c.idleDone)
 	timer := time.NewTimer(0)
@@ -126,7 +132,11 @@ func (c *Client) watchIdle() error {
 		case <-c.idleCtx.Done():
 			return nil
 		}
-		if wait, any := c.closeIdle(); any {
+		wait, any := c.endSilent() // first: what it records belongs to sessions
+		if next, open := c.closeIdle(); open && (!any || next < wait) {
+			wait, any = next, true
+		}
+		if any {
 			timer.Reset(wait)
 		}
 	}
@@ -242,6 +252,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.idleStop()
 	c.gate.hurry()
 	<-c.idleDone
+	c.endOpenInteractions(ctx)
 	if c.cfg.CloseSessionsOnShutdown {
 		c.closeOpenSessions(ctx)
 	}
@@ -327,6 +338,7 @@ type Stats struct {
 	Truncated    uint64 // messages cut to Config.MaxContentBytes
 	IdleCloses   uint64 // sessions the client closed because they went quiet
 	OpenSessions uint64 // sessions it is watching now
+	Incomplete   uint64 // interactions that nobody ended, recorded as incomplete
 }
 
 func (s *Stats) dropped() (n uint64) {
@@ -352,6 +364,7 @@ func (c *Client) Stats() Stats {
 	s := c.buf.stats()
 	s.Truncated = c.truncated.Load()
 	s.IdleCloses = c.idled.Load()
+	s.Incomplete = c.incomplete.Load()
 	c.idleMu.Lock()
 	s.OpenSessions = uint64(c.idle.open)
 	c.idleMu.Unlock()

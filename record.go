@@ -14,6 +14,11 @@ func (c *Client) record(ctx context.Context, p payload) error {
 	if c == nil || c.buf == nil || c.closing.Load() {
 		return ErrClosed
 	}
+	return c.take(ctx, p)
+}
+
+// take is record for what must not be parted by a Close that begins meanwhile.
+func (c *Client) take(ctx context.Context, p payload) error {
 	now := time.Now()
 	if c.cfg.Disabled {
 		c.drop(ctx, p, DropDisabled, now)
@@ -198,6 +203,7 @@ func (c *Client) withhold(p payload) (cut bool) {
 	if !ok {
 		return false
 	}
+	m.shortened = m.shortened && m.Content == "" // else the hook has put text in its place
 	cut = m.cut(c.cfg.MaxContentBytes)
 	m.shortened = m.shortened && !c.cfg.Strict // the marker says it, too
 	return cut

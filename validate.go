@@ -55,8 +55,13 @@ func newRules(limits Limits) *rules {
 }
 
 // check returns nil, or every problem of p as *[FieldError], joined.
-func (r *rules) check(p payload) error {
-	err := r.validate.Struct(p)
+func (r *rules) check(p any) error {
+	var err error
+	if m, ok := p.(*Message); ok && m.shortened && m.Content == "" {
+		err = r.validate.StructExcept(p, "Content")
+	} else {
+		err = r.validate.Struct(p)
+	}
 	if err == nil {
 		return nil
 	}
