@@ -182,24 +182,11 @@ func TestThumbsGoToTheLatestAnswerOrElseToTheSession(t *testing.T) {
 		if err := s.Feedback(bg, MessageFeedback{Type: ThumbsUp}); err == nil {
 			t.Error("feedback on an answer that is not there")
 		}
-		for _, err := range []error{s.ThumbsDown(bg)} {
-			if err != nil {
-				t.Error(err)
-			}
-		}
-		s.Assistant(bg, "Hello!")
-		s.User(bg, "Thanks.")
-		for _, err := range []error{
+		must(t, s.ThumbsDown(bg), second(s.Assistant(bg, "Hello!")), second(s.User(bg, "Thanks.")),
 			c.Session("s1").ThumbsUp(bg), // another handle
 			s.Feedback(bg, MessageFeedback{SessionID: "is filled in", Type: ThumbsDown, Comment: "slow"}),
 			s.Feedback(bg, MessageFeedback{Index: 7, Type: ThumbsDown}),
-			s.SessionFeedback(bg, SessionFeedback{Type: ThumbsUp}),
-		} {
-			if err != nil {
-				t.Error(err)
-			}
-		}
-		c.Flush(bg)
+			s.SessionFeedback(bg, SessionFeedback{Type: ThumbsUp}), c.Flush(bg))
 		var got []string
 		for _, e := range rec.delivered() {
 			if f := e.Properties.GetFeedbackProperties(); f != nil {

@@ -98,6 +98,7 @@ type Interaction struct {
 	text  stream
 	ended bool
 	left  *exchange // what there was no room for when the client ended it
+	index int       // the answer's
 
 	key string // under which the client has it; guarded by openInteractions.mu
 }
@@ -190,6 +191,17 @@ func (in *Interaction) Session() *SessionHandle {
 		return nil
 	}
 	return in.session
+}
+
+// Index returns the index of the answer in its session, for the thumb that may come later. It is 0 before the end, for an
+// answer that was not recorded, and for a nil Interaction.
+func (in *Interaction) Index() int {
+	if in == nil {
+		return 0
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.index
 }
 
 // SetInput says what was asked. The last call counts. It returns [ErrEnded] after the end.
@@ -306,7 +318,11 @@ func (in *Interaction) Finish(ctx context.Context, result InteractionResult) err
 		return err
 	}
 	c.interactions.remove(in)
-	return in.session.exchange(ctx, e)
+	err = in.session.exchange(ctx, e)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.index = e.answer
+	return err
 }
 
 // finish ends the interaction and returns what is to be recorded of it.
@@ -423,6 +439,7 @@ func (c *Client) checkInteraction(p any, of string, latency *time.Duration, gene
 type exchange struct {
 	session  *Session   // to be opened; nil: without a user there is nothing to open
 	messages []*Message // not recorded yet
+	answer   int        // index of the answer, once that is recorded
 }
 
 // newExchange tells an interaction in messages: the question, unless it has no text, and the answer, unless it has none
@@ -480,6 +497,9 @@ func (s *SessionHandle) recordExchange(ctx context.Context, e *exchange) error {
 			return err
 		}
 		s.state.note(&placed) // a hook may have changed m
+		if placed.Role == RoleAssistant {
+			e.answer = placed.Index
+		}
 		e.messages = e.messages[1:]
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -382,9 +383,9 @@ func TestSilentInteractionsAreRecordedAfterTheIdleTimeout(t *testing.T) { // AG-
 
 func TestManySilentInteractionsLeaveHalfTheBufferToTheApp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		healthy := false
+		var healthy atomic.Bool
 		rec := &recorder{answer: func(int, request) answer {
-			if healthy {
+			if healthy.Load() {
 				return answer{}
 			}
 			return answer{status: 503}
@@ -397,7 +398,7 @@ func TestManySilentInteractionsLeaveHalfTheBufferToTheApp(t *testing.T) {
 		if s := c.Stats(); s.Pending > 12 {
 			t.Errorf("%d pending", s.Pending)
 		}
-		healthy = true
+		healthy.Store(true)
 		after(10 * time.Minute)
 		if s := c.Stats(); s.Incomplete != 100 {
 			t.Errorf("%d incomplete", s.Incomplete)
@@ -531,7 +532,10 @@ func TestInteractionsAndHandlesShareTheCount(t *testing.T) { // AG-19
 	handleTest(t, nil, func(c *Client, rec *recorder) {
 		s := c.Session("s1")
 		wantIndex(t, 1)(s.User(bg, "one"))
-		must(t, c.Begin(InteractionStart{ConversationID: "s1", Input: "two"}).End(bg, "three"))
+		in := c.Begin(InteractionStart{ConversationID: "s1", Input: "two"})
+		wantIndex(t, 0)(in.Index(), nil)
+		must(t, in.End(bg, "three"))
+		wantIndex(t, 3)(in.Index(), nil)
 		wantIndex(t, 4)(s.User(bg, "four"))
 		must(t, s.ThumbsUp(bg), c.Flush(bg))
 		for _, e := range rec.delivered() {
