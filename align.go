@@ -229,8 +229,8 @@ func (c *Client) Wait(ctx context.Context) error { return c.Flush(ctx) }
 // Close sends what is left, retrying until ctx ends (or for [Config.CloseTimeout], if ctx has no deadline), and stops:
 // when it returns no goroutine, timer or connection of the client's is left. Hooks and an HTTPClient that do not return hold
 // it; connections of an HTTPClient of the app's are left to it. If something could not be delivered it returns a
-// *[DeliveryError] and that is dropped, under [DropClosed]. Open sessions stay open, unless [Config.CloseSessionsOnShutdown]
-// says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
+// *[DeliveryError] and that is dropped, under [DropClosed]. Interactions that nobody ended are recorded as incomplete. Open
+// sessions stay open, unless [Config.CloseSessionsOnShutdown] says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
 //
 // At shutdown pass a fresh context: the one that told you to stop has ended.
 func (c *Client) Close(ctx context.Context) error {

@@ -20,7 +20,7 @@ import (
 // and then the call returns [ErrBufferFull]. [Config.BeforeSend] must not record through a handle of the session that it is
 // shown an event of: it would wait for itself.
 //
-// A nil handle is one of a closed client: recording returns [ErrClosed].
+// A nil or zero handle is one of a closed client: recording returns [ErrClosed].
 type SessionHandle struct {
 	client *Client
 	id     string
@@ -68,6 +68,8 @@ func (c *Client) newID() string {
 	return hex.EncodeToString(id[:])
 }
 
+func (s *SessionHandle) none() bool { return s == nil || s.state == nil }
+
 // ID returns the session's id; empty for a nil handle.
 func (s *SessionHandle) ID() string {
 	if s == nil {
@@ -95,10 +97,10 @@ func (s *SessionHandle) Assistant(ctx context.Context, text string) (index int, 
 //
 // Errors are those of [Client.CreateMessage]; the index is then 0.
 func (s *SessionHandle) Add(ctx context.Context, message Message) (index int, err error) {
-	if err := s.take(ctx); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return 0, err
 	}
-	defer s.release()
+	defer s.unlock()
 	s.place(&message)
 	if err := s.client.CreateMessage(ctx, message); err != nil {
 		return 0, err
@@ -110,7 +112,7 @@ func (s *SessionHandle) Add(ctx context.Context, message Message) (index int, er
 // NextIndex returns the index that the next message gets, unless another goroutine's comes first. It is 1 for a nil
 // handle.
 func (s *SessionHandle) NextIndex() int {
-	if s == nil {
+	if s.none() {
 		return 1
 	}
 	return int(s.state.last.Load()) + 1
@@ -119,7 +121,7 @@ func (s *SessionHandle) NextIndex() int {
 // Continue says which index comes next, where the session has messages that this client does not know of: one more than
 // the length of its history. The count only moves forward; an index at or behind it changes nothing.
 func (s *SessionHandle) Continue(next int) {
-	if s != nil {
+	if !s.none() {
 		s.state.advance(next - 1)
 	}
 }
@@ -134,7 +136,7 @@ func (s *SessionHandle) ThumbsUp(ctx context.Context) error { return s.thumb(ctx
 func (s *SessionHandle) ThumbsDown(ctx context.Context) error { return s.thumb(ctx, ThumbsDown) }
 
 func (s *SessionHandle) thumb(ctx context.Context, thumb FeedbackType) error {
-	if s == nil {
+	if s.none() {
 		return ErrClosed
 	}
 	if s.state.answer.Load() == 0 {
@@ -148,7 +150,7 @@ func (s *SessionHandle) thumb(ctx context.Context, thumb FeedbackType) error {
 //
 // Errors are those of [Client.CreateMessageFeedback].
 func (s *SessionHandle) Feedback(ctx context.Context, feedback MessageFeedback) error {
-	if s == nil {
+	if s.none() {
 		return ErrClosed
 	}
 	feedback.SessionID = s.id
@@ -162,7 +164,7 @@ func (s *SessionHandle) Feedback(ctx context.Context, feedback MessageFeedback) 
 //
 // Errors are those of [Client.CreateSessionFeedback].
 func (s *SessionHandle) SessionFeedback(ctx context.Context, feedback SessionFeedback) error {
-	if s == nil {
+	if s.none() {
 		return ErrClosed
 	}
 	feedback.SessionID = s.id
@@ -178,16 +180,16 @@ func (s *SessionHandle) Close(ctx context.Context) error { return s.End(ctx, Ses
 //
 // Errors are those of [Client.CloseSession].
 func (s *SessionHandle) End(ctx context.Context, end SessionEnd) error {
-	if s == nil {
+	if s.none() {
 		return ErrClosed
 	}
 	end.SessionID = s.id
 	return s.client.CloseSession(ctx, end)
 }
 
-// take waits until it is the caller's turn to record messages of the session. The caller must release it.
-func (s *SessionHandle) take(ctx context.Context) error {
-	if s == nil || s.client == nil || s.client.buf == nil {
+// lock waits until it is the caller's turn to record messages of the session. The caller must unlock it.
+func (s *SessionHandle) lock(ctx context.Context) error {
+	if s.none() || s.client == nil || s.client.buf == nil {
 		return ErrClosed
 	}
 	s.client.sessions.keep(s.id, s.state)
@@ -209,7 +211,7 @@ func (s *SessionHandle) take(ctx context.Context) error {
 	}
 }
 
-func (s *SessionHandle) release() { <-s.state.turn }
+func (s *SessionHandle) unlock() { <-s.state.turn }
 
 // place fills in where a message goes. It must be the caller's turn.
 func (s *SessionHandle) place(m *Message) {

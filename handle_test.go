@@ -265,7 +265,7 @@ func TestHandleOfNobodyIsInert(t *testing.T) {
 		closed.Close(bg)
 		var none *Client
 		for name, s := range map[string]*SessionHandle{
-			"nil handle": nil, "nil client": none.Session("s1"), "zero client": new(Client).Session("s1"),
+			"nil handle": nil, "zero handle": {}, "nil client": none.Session("s1"), "zero client": new(Client).Session("s1"),
 			"closed client": closed.Session("s1"), "no handle in context": FromContext(bg),
 		} {
 			for _, err := range []error{

@@ -285,10 +285,10 @@ func (in *Interaction) change(f func()) error {
 
 // End ends the interaction with its answer, successfully. Empty output means the text that was streamed.
 //
-// It returns [ErrEnded] where it has ended before. A *[FieldError] leaves it open, and nothing was recorded. So it is with
-// no other error: after [ErrBufferFull] the interaction has ended, and neither question nor answer was recorded, unless
-// the buffer had room for the question only; then that stays recorded, and the index meant for the answer goes to the
-// session's next message.
+// It returns [ErrEnded] where it has ended before, and [ErrClosed] after [Client.Close]. A *[FieldError] for what the
+// interaction was told leaves it open, to be told better. Any other error ends it: after [ErrBufferFull] neither question
+// nor answer was recorded, unless there was room for the question only. That then stays recorded without its answer, and
+// the session's next message gets the index that the answer would have had.
 func (in *Interaction) End(ctx context.Context, output string) error {
 	return in.Finish(ctx, InteractionResult{Output: output})
 }
@@ -366,26 +366,22 @@ func (in *Interaction) abandon(deadline time.Time) error {
 	in.mu.Lock()
 	e := in.left // whoever takes it has it alone
 	in.left = nil
+	var err error
 	if e == nil {
 		if in.ended || in.seen.After(deadline) {
 			in.mu.Unlock()
 			return nil
 		}
-		if c.checkInteraction(&in.start, "", nil, nil) == nil {
-			answer := in.answer()
-			answer.CreateTime = in.seen
-			answer.Generation = &Generation{TimeToFirstToken: in.first, RunID: in.id, Incomplete: true}
-			e = in.end(answer, false)
-		}
-		in.ended = true
+		err = c.checkInteraction(&in.start, "", nil, nil) // of which nobody asked so far
+		answer := in.answer()
+		answer.CreateTime = in.seen
+		answer.Generation = &Generation{TimeToFirstToken: in.first, RunID: in.id, Incomplete: true}
+		e = in.end(answer, false)
 	}
 	in.mu.Unlock()
-	if e == nil { // began with something that breaks the limits, and nobody asked
-		c.interactions.remove(in)
-		c.cfg.Logger.Warn("align: an interaction that nobody ended breaks the limits and was not recorded")
-		return nil
+	if err == nil {
+		err = in.session.exchange(unwaiting, e)
 	}
-	err := in.session.exchange(unwaiting, e)
 	if errors.Is(err, ErrBufferFull) {
 		in.mu.Lock()
 		in.left = e
@@ -395,6 +391,8 @@ func (in *Interaction) abandon(deadline time.Time) error {
 	c.interactions.remove(in)
 	if err == nil {
 		c.incomplete.Add(1)
+	} else if _, told := c.told.LoadOrStore("interaction", true); !told {
+		c.cfg.Logger.Warn("align: an interaction that nobody ended was not recorded", "error", err)
 	}
 	return nil
 }
@@ -473,10 +471,10 @@ func (c *Client) newExchange(start InteractionStart, begun time.Time, answer *Me
 
 // exchange records what is left of e, with indexes that follow each other.
 func (s *SessionHandle) exchange(ctx context.Context, e *exchange) error {
-	if err := s.take(ctx); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return err
 	}
-	defer s.release()
+	defer s.unlock()
 	return s.recordExchange(ctx, e)
 }
 
@@ -484,7 +482,7 @@ func (s *SessionHandle) recordExchange(ctx context.Context, e *exchange) error {
 	if e.session != nil && len(e.messages) > 0 && !s.state.opened.Load() {
 		session := *e.session
 		session.ID = s.id
-		if err := s.client.take(ctx, &session); err != nil {
+		if err := s.client.admit(ctx, &session); err != nil {
 			return err
 		}
 		s.state.opened.Store(true)
@@ -493,7 +491,7 @@ func (s *SessionHandle) recordExchange(ctx context.Context, e *exchange) error {
 		m := *e.messages[0] // what is not accepted is as it was, for another try
 		s.place(&m)
 		placed := m
-		if err := s.client.take(ctx, &m); err != nil {
+		if err := s.client.admit(ctx, &m); err != nil {
 			return err
 		}
 		s.state.note(&placed) // a hook may have changed m

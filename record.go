@@ -14,11 +14,11 @@ func (c *Client) record(ctx context.Context, p payload) error {
 	if c == nil || c.buf == nil || c.closing.Load() {
 		return ErrClosed
 	}
-	return c.take(ctx, p)
+	return c.admit(ctx, p)
 }
 
-// take is record for what must not be parted by a Close that begins meanwhile.
-func (c *Client) take(ctx context.Context, p payload) error {
+// admit is record for what must not be parted by a Close that begins meanwhile.
+func (c *Client) admit(ctx context.Context, p payload) error {
 	now := time.Now()
 	if c.cfg.Disabled {
 		c.drop(ctx, p, DropDisabled, now)
