@@ -392,3 +392,16 @@ func (w *world) converse(t *testing.T) {
 	wg.Wait()
 	w.check(t, err)
 }
+
+// BenchmarkSessionHandle is BenchmarkCreateMessage with the index counted.
+func BenchmarkSessionHandle(b *testing.B) {
+	c := benchClient(b)
+	s := c.Session("0199a3c4d5e67f8091a2b3c4d5e6f708")
+	m := benchMessage(200)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Add(bg, m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -406,9 +406,15 @@ var unwaiting = func() context.Context {
 
 // answer returns the answer as far as it was streamed.
 func (in *Interaction) answer() *Message {
-	text, whole := in.text.whole()
-	return &Message{Content: text, stream: whole}
+	text, part := in.text.result()
+	if part != nil && !in.client.plain {
+		part.unsure = maxPersonal
+	}
+	return &Message{Content: text, stream: part}
 }
+
+// maxPersonal bounds, in bytes, what is masked as one: an email address is the longest.
+const maxPersonal = 320
 
 // end makes the interaction an ended one and returns what is to be recorded. telling says that the answer tells something
 // even without text.
@@ -526,12 +532,12 @@ func add[T string | []byte](s *stream, p T) {
 	s.kept = append(s.kept, p...)
 }
 
-// whole returns the text as far as it was kept, and what it measured where that was not all.
-func (s *stream) whole() (text string, size *extent) {
+// result returns the text as far as it was kept, and what it measured where that was not all.
+func (s *stream) result() (text string, part *beginning) {
 	if s.size.bytes > len(s.kept) {
-		size = new(s.size)
+		part = &beginning{whole: s.size}
 	}
-	return printable(string(s.kept)), size
+	return printable(string(s.kept)), part
 }
 
 // printable makes a text of anything: bytes that are no UTF-8, and NUL, become U+FFFD.

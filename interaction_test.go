@@ -648,6 +648,13 @@ func TestStreamMeasuresTheFirstToken(t *testing.T) {
 
 func TestLongStreamIsCutAndItsLengthKnown(t *testing.T) {
 	const limit = 1000
+	handleTest(t, func(cfg *Config) { cfg.MaxContentBytes = limit }, func(c *Client, rec *recorder) {
+		in := c.Begin(InteractionStart{ConversationID: "s1"})
+		must(t, second(in.WriteString(strings.Repeat("é", limit))), in.End(bg, ""), c.Flush(bg))
+		if n := len(messages(rec, "s1")[0].MessageContent); n < limit-2 || n > limit {
+			t.Errorf("%d bytes of %d are sent", n, limit)
+		}
+	})
 	handleTest(t, func(cfg *Config) { cfg.MaxContentBytes, cfg.Redact = limit, RedactAll }, func(c *Client, rec *recorder) {
 		in := c.Begin(InteractionStart{ConversationID: "s1"})
 		const piece = "é ada@example.com "
@@ -730,4 +737,54 @@ func TestDisabledClientForgetsSilentInteractions(t *testing.T) {
 		must(t, c.Close(bg))
 		checkInvariant(t, c.Stats())
 	})
+}
+
+// FuzzStream: however a text is cut into pieces, what is kept is its beginning, in no more memory than that may take, and
+// its length is known.
+func FuzzStream(f *testing.F) {
+	f.Add("Where is my order?", uint8(3), uint16(10))
+	f.Add("€ 5, not \x00\xff", uint8(1), uint16(2))
+	f.Fuzz(func(t *testing.T, text string, piece uint8, limit uint16) {
+		s := stream{limit: int(limit)}
+		for rest := text; rest != ""; {
+			n := min(1+int(piece), len(rest))
+			if len(rest)%2 == 0 {
+				add(&s, rest[:n])
+			} else {
+				add(&s, []byte(rest[:n]))
+			}
+			rest = rest[n:]
+			if cap(s.kept) > int(limit) {
+				t.Fatalf("%d bytes are kept of %d", cap(s.kept), limit)
+			}
+		}
+		got, part := s.result()
+		if want := printable(text[:min(len(text), int(limit))]); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if !isText(got) {
+			t.Errorf("%q is no text", got)
+		}
+		if (part != nil) != (len(text) > int(limit)) || part != nil && part.whole.bytes != len(text) {
+			t.Errorf("%d bytes, limit %d: %v", len(text), limit, part)
+		}
+		if part != nil && utf8.ValidString(text) && part.whole.codePoints != utf8.RuneCountInString(text) {
+			t.Errorf("%d code points, want %d", part.whole.codePoints, utf8.RuneCountInString(text))
+		}
+	})
+}
+
+// BenchmarkInteraction is a question and an answer in twenty tokens.
+func BenchmarkInteraction(b *testing.B) {
+	c := benchClient(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		in := c.Begin(InteractionStart{ConversationID: "s1", UserID: "u1", Input: "Where is my order?"})
+		for range 20 {
+			in.WriteString("token ")
+		}
+		if err := in.End(bg, ""); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

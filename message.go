@@ -47,16 +47,19 @@ type Message struct {
 	// before the message is recorded, with no Content, they say that there is none.
 	shortened     bool
 	contentLength int
-	// stream is what Content measures where not all of it was kept. Nil means that it was.
-	stream *extent
+	// stream says what Content measures where only its beginning was kept. Nil means that all of it was.
+	stream *beginning
+}
+
+// beginning is the kept part of a text.
+type beginning struct {
+	whole extent // of the text
+	// unsure is how many bytes at the end of what was kept may be a part of something to be masked that went unnoticed.
+	unsure int
 }
 
 // extent measures a text.
 type extent struct{ bytes, codePoints int }
-
-// maxPersonal bounds, in bytes, what [Redact] would mask as one. Where Content is the beginning of a text only, as much
-// at its end may be a part of such a thing that went unnoticed.
-const maxPersonal = 320
 
 // CreateMessage records one message. It counts as activity of its session and opens a closed session again.
 //
@@ -163,7 +166,7 @@ func (m *Message) cut(limit int) bool {
 	marker := "… [cut, " + strconv.Itoa(whole.bytes) + " bytes in all]"
 	end := max(limit-len(marker), 0)
 	if m.stream != nil {
-		end = max(min(end, len(m.Content)-maxPersonal), 0)
+		end = max(min(end, len(m.Content)-m.stream.unsure), 0)
 	}
 	for end > 0 && !utf8.RuneStart(m.Content[end]) {
 		end--
@@ -176,7 +179,7 @@ func (m *Message) cut(limit int) bool {
 // extent measures the whole text.
 func (m *Message) extent() extent {
 	if m.stream != nil {
-		return *m.stream
+		return m.stream.whole
 	}
 	return extent{len(m.Content), utf8.RuneCountInString(m.Content)}
 }
