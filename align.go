@@ -230,7 +230,8 @@ func (c *Client) Wait(ctx context.Context) error { return c.Flush(ctx) }
 // when it returns no goroutine, timer or connection of the client's is left. Hooks and an HTTPClient that do not return hold
 // it; connections of an HTTPClient of the app's are left to it. If something could not be delivered it returns a
 // *[DeliveryError] and that is dropped, under [DropClosed]. Interactions that nobody ended are recorded as incomplete. Open
-// sessions stay open, unless [Config.CloseSessionsOnShutdown] says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
+// sessions stay open, unless [Config.CloseSessionsOnShutdown] says otherwise. Every later call returns [ErrClosed], but
+// Close itself: nil.
 //
 // At shutdown pass a fresh context: the one that told you to stop has ended.
 func (c *Client) Close(ctx context.Context) error {
@@ -327,7 +328,7 @@ func (c *Client) GoString() string { return c.String() }
 // Stats are a client's counts, in events unless they say otherwise, since New. At any moment
 // Accepted = Delivered + all of Dropped + Pending.
 type Stats struct {
-	Accepted  uint64                // recording calls that returned nil, and closes the client records itself
+	Accepted  uint64                // what calls recorded that returned nil, and what the client records itself
 	Delivered uint64                // acknowledged by the collector
 	Dropped   map[DropReason]uint64 // accepted, but will not be delivered
 	Pending   uint64                // waiting and in flight

@@ -168,7 +168,7 @@ func (m *Message) cut(limit int) bool {
 	if m.stream != nil {
 		end = max(min(end, len(m.Content)-m.stream.unsure), 0)
 	}
-	for end > 0 && !utf8.RuneStart(m.Content[end]) {
+	for end > 0 && end < len(m.Content) && !utf8.RuneStart(m.Content[end]) {
 		end--
 	}
 	m.shortened, m.contentLength = true, whole.codePoints
