@@ -143,7 +143,7 @@ func (c *Client) Track(ctx context.Context, tracked TrackedInteraction) (id stri
 	if c == nil || c.buf == nil || c.closing.Load() {
 		return "", ErrClosed
 	}
-	if err := c.checkInteraction(&tracked, "TrackedInteraction", tracked.Latency, nil); err != nil {
+	if err := c.refusing(c.rules.check(&tracked), c.strictly("TrackedInteraction.Latency", tracked.Latency != nil)); err != nil {
 		return "", err
 	}
 	start := InteractionStart{
@@ -224,8 +224,7 @@ func (in *Interaction) SetProperties(properties Properties) (err error) {
 		maps.Copy(merged, properties)
 		if c := in.client; c != nil && c.rules != nil {
 			if _, ok := c.rules.collect(nil, merged); !ok {
-				err = errors.Join(c.rules.propertyProblems("InteractionStart.Properties", merged)...)
-				c.buf.refuse()
+				err = c.refusing(c.rules.propertyProblems("InteractionStart.Properties", merged)...)
 				return
 			}
 		}
@@ -333,10 +332,9 @@ func (in *Interaction) finish(result InteractionResult) (*exchange, error) {
 	if in.ended {
 		return nil, ErrEnded
 	}
-	if err := c.checkInteraction(&result, "InteractionResult", result.Latency, result.Generation); err != nil {
-		return nil, err
-	}
-	if err := c.checkInteraction(&in.start, "", nil, nil); err != nil {
+	if err := c.refusing(c.rules.check(&in.start), c.rules.check(&result),
+		c.strictly("InteractionResult.Latency", result.Latency != nil),
+		c.strictly("InteractionResult.Generation", result.Generation != nil)); err != nil {
 		return nil, err
 	}
 	answer := in.answer()
@@ -372,7 +370,7 @@ func (in *Interaction) abandon(deadline time.Time) error {
 			in.mu.Unlock()
 			return nil
 		}
-		err = c.checkInteraction(&in.start, "", nil, nil) // of which nobody asked so far
+		err = c.refusing(c.rules.check(&in.start)) // nobody asked so far
 		answer := in.answer()
 		answer.CreateTime = in.seen
 		answer.Generation = &Generation{TimeToFirstToken: in.first, RunID: in.id, Incomplete: true}
@@ -424,19 +422,21 @@ func (in *Interaction) end(answer *Message, telling bool) *exchange {
 	return e
 }
 
-// checkInteraction holds what an interaction is told against the limits. of names what can say more than the base schema.
-func (c *Client) checkInteraction(p any, of string, latency *time.Duration, generation *Generation) error {
-	err := c.rules.check(p)
-	if c.cfg.Strict && latency != nil {
-		err = errors.Join(err, &FieldError{Field: of + ".Latency", Rule: "strict"})
-	}
-	if c.cfg.Strict && generation != nil {
-		err = errors.Join(err, &FieldError{Field: of + ".Generation", Rule: "strict"})
-	}
+// refusing counts the call whose problems these are, if there are any, and returns them.
+func (c *Client) refusing(problems ...error) error {
+	err := errors.Join(problems...)
 	if err != nil {
 		c.buf.refuse()
 	}
 	return err
+}
+
+// strictly returns a problem where a field that the base schema has no word for is used and only that may be sent.
+func (c *Client) strictly(field string, used bool) error {
+	if c.cfg.Strict && used {
+		return &FieldError{Field: field, Rule: "strict"}
+	}
+	return nil
 }
 
 // exchange is what is recorded of an interaction.

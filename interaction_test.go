@@ -482,11 +482,16 @@ func TestInteractionsKeepTheLimits(t *testing.T) {
 				t.Errorf("%s: %v", field, problem)
 			}
 		}
+		invalid := c.Stats().Invalid
+		err := c.Begin(InteractionStart{ID: long, UserID: long}).Finish(bg, InteractionResult{Output: "\x00"})
+		if n := strings.Count(err.Error(), "align: Interaction"); n != 3 || c.Stats().Invalid-invalid != 1 {
+			t.Errorf("%d of 3 problems: %v", n, err)
+		}
 		in := c.Begin(InteractionStart{Input: "x"})
 		for i := range 10 {
 			must(t, in.SetProperty(fmt.Sprint("p", i), "v"))
 		}
-		invalid := c.Stats().Invalid
+		invalid = c.Stats().Invalid
 		if problem, ok := errors.AsType[*FieldError](in.SetProperty("p10", "v")); !ok || problem.Field != "InteractionStart.Properties" || problem.Rule != "count" {
 			t.Error(problem)
 		}
