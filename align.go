@@ -30,13 +30,17 @@ type Client struct {
 	ctx       context.Context    // ends when Close is out of time
 	cancel    context.CancelFunc // ends ctx
 
+	sessions     *sessionRegistry // what handles of one session share
+	interactions openInteractions
+	incomplete   atomic.Uint64
+
 	idleMu   sync.Mutex // guards idle
 	idle     *idleTracker
 	idleWake chan struct{}   // capacity 1: the first session opened
 	idleCtx  context.Context // ends when Close begins
 	idleStop context.CancelFunc
 	idleDone chan struct{}   // closed when the idle watch has ended
-	sessions *sessionJournal // nil without a spool; idleMu guards it
+	journal  *sessionJournal // nil without a spool; idleMu guards it
 
 	told      sync.Map // kinds of drops that the log was told of
 	closing   atomic.Bool
@@ -69,6 +73,7 @@ func newClientWith(cfg Config, files func(dir string) spoolFS) (*Client, error) 
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
 		ids:      newIDSource(),
+		sessions: newSessionRegistry(maxGeneration),
 		idle:     newIdleTracker(time.Now()),
 		idleWake: make(chan struct{}, 1),
 		idleDone: make(chan struct{}),
@@ -80,6 +85,7 @@ func newClientWith(cfg Config, files func(dir string) spoolFS) (*Client, error) 
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.idleCtx, c.idleStop = context.WithCancel(c.ctx)
 	c.gate = newGate(cfg.Logger, cfg.Senders)
+	c.interactions.init(cfg.IdleTimeout > 0)
 	if cfg.Disabled {
 		c.buf = newBuffer(&Config{})
 		close(c.idleDone)
@@ -114,7 +120,7 @@ func (c *Client) openSpool(files func(dir string) spoolFS) error {
 	c.tell(c.buf.adopt(s, left))
 	s.start()
 	if c.cfg.IdleTimeout > 0 {
-		c.sessions = openJournal(s, c.idle, c.cfg.IdleTimeout, time.Now())
+		c.journal = openJournal(s, c.idle, c.cfg.IdleTimeout, time.Now())
 	}
 	return nil
 }
@@ -139,14 +145,14 @@ func (c *Client) follow(p payload, now time.Time) {
 func (c *Client) touch(session string, now, activity time.Time) {
 	c.idleMu.Lock()
 	first := c.idle.touch(session, now, activity)
-	due := c.sessions != nil && c.sessions.due(c.idle.open)
+	due := c.journal != nil && c.journal.due(c.idle.open)
 	c.idleMu.Unlock()
 	if first || due {
 		signal(c.idleWake)
 	}
 }
 
-// watchIdle closes sessions that have gone quiet, with one timer for all of them.
+// watchIdle ends interactions and closes sessions that have gone quiet, with one timer for all of them.
 func (c *Client) watchIdle() error {
 	defer close(c.idleDone)
 	timer := time.NewTimer(0)
@@ -159,7 +165,11 @@ func (c *Client) watchIdle() error {
 			return nil
 		}
 		c.noteSessions()
-		if wait, any := c.closeIdle(); any {
+		wait, any := c.endSilent() // first: what it records belongs to sessions
+		if next, open := c.closeIdle(); open && (!any || next < wait) {
+			wait, any = next, true
+		}
+		if any {
 			timer.Reset(wait)
 		}
 	}
@@ -168,9 +178,9 @@ func (c *Client) watchIdle() error {
 // noteSessions begins the session journal anew if it is time to, a few sessions at a time, so that no recording call waits
 // for it.
 func (c *Client) noteSessions() {
-	for more := c.sessions != nil; more && c.idleCtx.Err() == nil; {
+	for more := c.journal != nil; more && c.idleCtx.Err() == nil; {
 		c.idleMu.Lock()
-		more = c.sessions.due(c.idle.open) && c.sessions.copy(c.idle)
+		more = c.journal.due(c.idle.open) && c.journal.copy(c.idle)
 		c.idleMu.Unlock()
 	}
 }
@@ -266,8 +276,8 @@ func (c *Client) Wait(ctx context.Context) error { return c.Flush(ctx) }
 // when it returns no goroutine, timer or connection of the client's is left. Hooks and an HTTPClient that do not return hold
 // it; connections of an HTTPClient of the app's are left to it. If something could not be delivered it returns a
 // *[DeliveryError]: that stays in the spool for the next client, or without [Config.SpoolDir] is dropped, under
-// [DropClosed]. Open sessions stay open, unless [Config.CloseSessionsOnShutdown]
-// says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
+// [DropClosed]. Interactions that nobody ended are recorded as incomplete. Open sessions stay open, unless
+// [Config.CloseSessionsOnShutdown] says otherwise. Every later call returns [ErrClosed], but Close itself: nil.
 //
 // At shutdown pass a fresh context: the one that told you to stop has ended.
 func (c *Client) Close(ctx context.Context) error {
@@ -289,6 +299,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.idleStop()
 	c.gate.hurry()
 	<-c.idleDone
+	c.endOpenInteractions(ctx)
 	if c.cfg.CloseSessionsOnShutdown {
 		c.closeOpenSessions(ctx)
 	}
@@ -320,9 +331,9 @@ func (c *Client) closeBuffer() (lost []Drop) {
 	if s == nil {
 		return lost
 	}
-	if c.sessions != nil {
+	if c.journal != nil {
 		c.idleMu.Lock()
-		c.sessions.close(c.idle.open)
+		c.journal.close(c.idle.open)
 		c.idleMu.Unlock()
 	}
 	if err := s.close(); err != nil {
@@ -395,7 +406,7 @@ func (c *Client) GoString() string { return c.String() }
 // Stats are a client's counts, in events unless they say otherwise, since New. At any moment
 // Accepted = Delivered + all of Dropped + Pending.
 type Stats struct {
-	Accepted  uint64                // recording calls that returned nil, and closes the client records itself
+	Accepted  uint64                // what calls recorded that returned nil, and what the client records itself
 	Recovered uint64                // those of them that a former process accepted and left in Config.SpoolDir
 	Delivered uint64                // acknowledged by the collector
 	Dropped   map[DropReason]uint64 // accepted, but will not be delivered
@@ -407,6 +418,7 @@ type Stats struct {
 	Truncated    uint64 // messages cut to Config.MaxContentBytes
 	IdleCloses   uint64 // sessions the client closed because they went quiet
 	OpenSessions uint64 // sessions it is watching now
+	Incomplete   uint64 // interactions that nobody ended, recorded as incomplete
 }
 
 func (s *Stats) dropped() (n uint64) {
@@ -432,6 +444,7 @@ func (c *Client) Stats() Stats {
 	s := c.buf.stats()
 	s.Truncated = c.truncated.Load()
 	s.IdleCloses = c.idled.Load()
+	s.Incomplete = c.incomplete.Load()
 	c.idleMu.Lock()
 	s.OpenSessions = uint64(c.idle.open)
 	c.idleMu.Unlock()

@@ -945,6 +945,13 @@ func (b *buffer) refuse() {
 	b.tally.invalid++
 }
 
+// turnAway counts a call that gave up before it was its turn.
+func (b *buffer) turnAway() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tally.full++
+}
+
 // vanish counts an event that was accepted and dropped at once.
 func (b *buffer) vanish(reason DropReason) {
 	b.mu.Lock()

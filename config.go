@@ -74,8 +74,8 @@ type Config struct {
 	AttemptTimeout time.Duration
 	// CloseTimeout bounds [Client.Flush] and [Client.Close] when their context has no deadline. Default 5 s.
 	CloseTimeout time.Duration
-	// IdleTimeout is how long a session may be without opening or message before the client closes it.
-	// Default 30 min; negative: never.
+	// IdleTimeout is how long a session may be without opening or message before the client closes it, and an interaction
+	// without a sign of life before it is recorded as incomplete. Default 30 min; negative: never.
 	IdleTimeout time.Duration
 	// CloseSessionsOnShutdown makes Close close the sessions that are still open, with the reason shutdown.
 	CloseSessionsOnShutdown bool

@@ -16,6 +16,24 @@
 //	client.CreateMessageFeedback(ctx, align.MessageFeedback{SessionID: "s1", Index: 2, Type: align.ThumbsUp})
 //	client.CloseSession(ctx, align.SessionEnd{SessionID: "s1"})
 //
+// # Ways to record
+//
+// The plain calls above leave the counting to the app. A [SessionHandle] does it for them: [Client.StartSession] and
+// [Client.Session] return one, [NewContext] carries it to where the answer is made.
+//
+//	s := client.Session("s1")
+//	s.User(ctx, "Where is my order?")
+//	s.Assistant(ctx, "On its way.")
+//	s.ThumbsUp(ctx)
+//
+// An [Interaction] is a question and its answer with latency, time to first token and success, measured from
+// [Client.Begin] to [Interaction.End]; the answer may be streamed into it. [Client.Track] records one that is over. Those
+// that nobody ends are recorded as incomplete.
+//
+//	in := client.Begin(align.InteractionStart{UserID: "u1", ConversationID: "s1", Input: "Where is my order?"})
+//	fmt.Fprint(in, "On its way.") // as the tokens come
+//	in.End(ctx, "")
+//
 // # What a call does
 //
 // A recording call checks its argument against the limits, encodes the event once into the bytes that will go on the

@@ -16,6 +16,9 @@ var (
 	// events not acknowledged yet. The event was not accepted; [Stats.Full] counts it.
 	ErrBufferFull = errors.New("align: buffer is full")
 
+	// ErrEnded is returned by calls on an [Interaction] that has ended, and on a nil one. They change and record nothing.
+	ErrEnded = errors.New("align: interaction has ended")
+
 	// ErrUnauthorized is wrapped by the [*StatusError] of a collector that refuses the API key (401 or 403).
 	ErrUnauthorized = errors.New("align: the collector refused the API key")
 

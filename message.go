@@ -43,10 +43,23 @@ type Message struct {
 	// Generation says how an answer came about. Nil means nothing is known of it.
 	Generation *Generation
 
-	// shortened says that Content was cut or left out, and contentLength what it measured before, in code points.
+	// shortened says that Content was cut or left out, and contentLength what it measured before, in code points. Set
+	// before the message is recorded, with no Content, they say that there is none.
 	shortened     bool
 	contentLength int
+	// stream says what Content measures where only its beginning was kept. Nil means that all of it was.
+	stream *beginning
 }
+
+// beginning is the kept part of a text.
+type beginning struct {
+	whole extent // of the text
+	// unsure is how many bytes at the end of what was kept may be a part of something to be masked that went unnoticed.
+	unsure int
+}
+
+// extent measures a text.
+type extent struct{ bytes, codePoints int }
 
 // CreateMessage records one message. It counts as activity of its session and opens a closed session again.
 //
@@ -131,7 +144,7 @@ func (m *Message) keeps(r *rules, dst []property) ([]property, bool) {
 
 // withholdContent keeps the length alone, and of a generation what is no text.
 func (m *Message) withholdContent() {
-	m.shortened, m.contentLength = true, utf8.RuneCountInString(m.Content)
+	m.shortened, m.contentLength = true, m.extent().codePoints
 	m.Content = ""
 	if g := m.Generation; g != nil {
 		if g.Error != "" {
@@ -146,17 +159,29 @@ func (m *Message) withholdContent() {
 // cut shortens content longer than limit bytes to at most limit, marker included, at a rune boundary.
 // It reports whether it did.
 func (m *Message) cut(limit int) bool {
-	if len(m.Content) <= limit {
+	if len(m.Content) <= limit && (m.stream == nil || m.Content == "") {
 		return false
 	}
-	marker := "… [cut, " + strconv.Itoa(len(m.Content)) + " bytes in all]"
+	whole := m.extent()
+	marker := "… [cut, " + strconv.Itoa(whole.bytes) + " bytes in all]"
 	end := max(limit-len(marker), 0)
-	for end > 0 && !utf8.RuneStart(m.Content[end]) {
+	if m.stream != nil {
+		end = max(min(end, len(m.Content)-m.stream.unsure), 0)
+	}
+	for end > 0 && end < len(m.Content) && !utf8.RuneStart(m.Content[end]) {
 		end--
 	}
-	m.shortened, m.contentLength = true, utf8.RuneCountInString(m.Content)
+	m.shortened, m.contentLength = true, whole.codePoints
 	m.Content = m.Content[:end] + marker
 	return true
+}
+
+// extent measures the whole text.
+func (m *Message) extent() extent {
+	if m.stream != nil {
+		return m.stream.whole
+	}
+	return extent{len(m.Content), utf8.RuneCountInString(m.Content)}
 }
 
 func (m *Message) appendFields(b []byte) []byte {

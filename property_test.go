@@ -166,6 +166,11 @@ func (w *world) play(t *testing.T) {
 	wg.Wait()
 	close(stop)
 	watch.Wait()
+	w.end(t, err)
+}
+
+// end checks what came of it all, after a Close that returned err.
+func (w *world) end(t *testing.T, err error) {
 	s := w.client.Stats()
 	if left := s.Dropped[DropClosed] + s.Pending; (left > 0) != (err != nil) {
 		t.Errorf("%d left at Close, which said %v", left, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,6 +15,11 @@ func (c *Client) record(ctx context.Context, p payload) error {
 	if c == nil || c.buf == nil || c.closing.Load() {
 		return ErrClosed
 	}
+	return c.admit(ctx, p)
+}
+
+// admit is record for what must not be parted by a Close that begins meanwhile.
+func (c *Client) admit(ctx context.Context, p payload) error {
 	now := time.Now()
 	if c.cfg.Disabled {
 		c.drop(ctx, p, DropDisabled, now)
@@ -62,10 +68,16 @@ func (c *Client) check(p payload) error {
 			problems = append(problems, &FieldError{Field: field, Rule: "strict"})
 		}
 	}
-	if len(problems) > 0 {
+	return c.refusing(problems)
+}
+
+// refusing counts the call whose problems these are, if there are any, and returns them joined.
+func (c *Client) refusing(problems ...[]error) error {
+	all := slices.Concat(problems...)
+	if len(all) > 0 {
 		c.buf.refuse()
 	}
-	return errors.Join(problems...)
+	return errors.Join(all...)
 }
 
 // drop accounts for an event that is accepted and dropped before it has become bytes.
@@ -198,6 +210,7 @@ func (c *Client) withhold(p payload) (cut bool) {
 	if !ok {
 		return false
 	}
+	m.shortened = m.shortened && m.Content == "" // else the hook has put text in its place
 	cut = m.cut(c.cfg.MaxContentBytes)
 	m.shortened = m.shortened && !c.cfg.Strict // the marker says it, too
 	return cut

@@ -461,7 +461,7 @@ func TestSessionJournalStaysSmall(t *testing.T) {
 		say(t, c, "stays", 2)
 		synctest.Wait()
 		c.idleMu.Lock()
-		records := c.sessions.records
+		records := c.journal.records
 		c.idleMu.Unlock()
 		if records > 25_000 {
 			t.Errorf("%d records for one open session", records)

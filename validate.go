@@ -56,7 +56,12 @@ func newRules(limits Limits) *rules {
 
 // problems returns every problem of the struct that v points to as a *[FieldError].
 func (r *rules) problems(v any) (problems []error) {
-	err := r.validate.Struct(v)
+	var err error
+	if m, ok := v.(*Message); ok && m.shortened && m.Content == "" {
+		err = r.validate.StructExcept(v, "Content")
+	} else {
+		err = r.validate.Struct(v)
+	}
 	if err == nil {
 		return nil
 	}
