@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxSegmentFile = 1 << 20
+	maxSegmentFile = 4 << 20
 	minSegmentFile = 64 << 10
 	// spoolExtraFiles is how many files there may be beside the one each sender's lane writes to: spares, and the journal.
 	spoolExtraFiles = 3
@@ -23,7 +23,7 @@ const (
 	maxSpares = 2
 	// maxSealedMaps bounds the waiting segments that stay mapped though nobody writes or sends them just now: enough that a
 	// steady load maps nothing twice.
-	maxSealedMaps = 8
+	maxSealedMaps = 2
 	// spoolRetry is how long a spool that failed is left alone.
 	spoolRetry = time.Second
 	// numberStep leaves room between the numbers of segments for those that Close makes of what was in memory.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 
 	"github.com/openalign/align"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -19,7 +21,10 @@ var alignPeer = &peer{
 	decode:     decodeAlign,
 }
 
-type alignClient struct{ *align.Client }
+type alignClient struct {
+	*align.Client
+	spool string // directory to remove in the end
+}
 
 func openAlign(s setup) (client, error) {
 	cfg := align.Config{
@@ -39,8 +44,15 @@ func openAlign(s setup) (client, error) {
 			cfg.Senders = 32 // 500 events every 20 ms from each sender would be 25,000 events/s
 		}
 	}
+	if s.Spool {
+		dir, err := os.MkdirTemp("", "align-bench-")
+		if err != nil {
+			return nil, err
+		}
+		cfg.SpoolDir = dir
+	}
 	c, err := align.New(cfg)
-	return alignClient{c}, err
+	return alignClient{c, cfg.SpoolDir}, err
 }
 
 func (c alignClient) record(m *message) error {
@@ -58,7 +70,14 @@ func (c alignClient) record(m *message) error {
 }
 
 func (c alignClient) flush(ctx context.Context) error { return c.Flush(ctx) }
-func (c alignClient) close(ctx context.Context) error { return c.Close(ctx) }
+
+func (c alignClient) close(ctx context.Context) error {
+	err := c.Close(ctx)
+	if c.spool != "" {
+		err = errors.Join(err, os.RemoveAll(c.spool))
+	}
+	return err
+}
 
 var roleBytes = [][]byte{[]byte("user"), []byte("assistant")}
 

@@ -379,6 +379,7 @@ func TestPlanCoversEverything(t *testing.T) {
 		{Scenario: "firehose", Peer: "otel", Goroutines: 16, Events: 1_000_000},
 		{Scenario: "firehose", Peer: "posthog", Tuned: true, Goroutines: 16, Events: 200_000},
 		{Scenario: "latency", Peer: "align", Tuned: true, Goroutines: 4, Events: 1_000_000, Delay: 20 * time.Millisecond},
+		{Scenario: "spool", Peer: "align", Goroutines: 16, Events: 1_000_000, Tuned: true, Spool: true},
 		{Scenario: "growth", Peer: "align", Goroutines: 4, Events: 10_000_000},
 		{Scenario: "resident", Peer: "align", Goroutines: 4, Events: 1_000_000},
 	} {

@@ -30,6 +30,7 @@ type job struct {
 	Rate       int           // events a second; 0: as fast as it takes them
 	Delay      time.Duration // of the network, each way together
 	Resident   bool          // measure memory at rest, too
+	Spool      bool          // keep events on disk until they are delivered
 }
 
 // measurement is what came of it.
@@ -65,7 +66,7 @@ func do(ctx context.Context, j job) (*measurement, error) {
 		return nil, err
 	}
 	work := newWorkload()
-	s := setup{URL: j.URL, Tuned: j.Tuned, Gzip: j.Gzip, Delay: j.Delay > 0}
+	s := setup{URL: j.URL, Tuned: j.Tuned, Gzip: j.Gzip, Delay: j.Delay > 0, Spool: j.Spool}
 	m := &measurement{}
 	own := settled("VmRSS")
 	if j.Resident {

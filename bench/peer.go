@@ -31,6 +31,7 @@ type setup struct {
 	Tuned bool // the best reasonable settings instead of the defaults: batches of 500, no artificial waits
 	Gzip  bool
 	Delay bool // the network is slow
+	Spool bool // events survive the process, where the SDK can do that
 }
 
 // client is an SDK, ready to record. record is called by many goroutines, the rest by one when no record is under way.

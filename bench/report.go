@@ -160,7 +160,7 @@ func mainTable(b *strings.Builder, g []*result) {
 	for _, r := range g {
 		median := func(figure func(*measurement) float64) float64 { return r.over(figure).Median }
 		row := []string{
-			r.Cell.Peer,
+			r.Cell.name(),
 			r.over(p50).text(),
 			r.over(p99).text(),
 			number(median(func(m *measurement) float64 { return float64(m.P999) / 1e3 })),
@@ -305,6 +305,10 @@ func (r *report) bars() (bars []bar) {
 			bars = append(bars, bar{Where: name, What: "events/s delivered", Measured: 1e6 / ours(timeAnEvent), Limit: 200_000, AtLeast: true})
 			check("events out of order in their session", disordered, 0)
 			check("events lost", lost, 0)
+		case "spool":
+			spooled := g[1]
+			check("CPU an event with the spool against without", spooled.over(cpuAnEvent).Median/ours(cpuAnEvent), 1.5)
+			check("events lost", spooled.over(func(m *measurement) float64 { return float64(m.Sent - m.Delivered) }).Max, 0)
 		case "growth":
 			middle := growthMiddle(g)
 			widest := 0.0

@@ -16,6 +16,15 @@ type cell struct {
 	Events     int
 	Rate       int           // events a second; 0: as fast as it can
 	Delay      time.Duration // of the network
+	Spool      bool          // events survive the process
+}
+
+// name is what the cell's line is called.
+func (c cell) name() string {
+	if c.Spool {
+		return c.Peer + ", spooled"
+	}
+	return c.Peer
 }
 
 // group is what the cells of one table have in common. In the growth table it is all but the number of events.
@@ -34,6 +43,8 @@ func (c cell) group() string {
 		return fmt.Sprintf("burst of %d, %s", c.Events, settings)
 	case "firehose":
 		return fmt.Sprintf("firehose from %s, %s", plural(c.Goroutines, "goroutine"), settings)
+	case "spool":
+		return fmt.Sprintf("firehose into a spool, from %s, %s", plural(c.Goroutines, "goroutine"), settings)
 	case "latency":
 		return fmt.Sprintf("latency of %s, %s", c.Delay, settings)
 	}
@@ -43,7 +54,7 @@ func (c cell) group() string {
 func (c cell) job(url string) job {
 	return job{
 		Peer: c.Peer, URL: url, Tuned: c.Tuned, Gzip: c.Gzip, Events: c.Events, Goroutines: c.Goroutines,
-		Rate: c.Rate, Delay: c.Delay, Resident: c.Scenario == "resident",
+		Rate: c.Rate, Delay: c.Delay, Resident: c.Scenario == "resident", Spool: c.Spool,
 	}
 }
 
@@ -55,7 +66,7 @@ const (
 	quickEvents   = 50_000
 )
 
-var scenarios = []string{"paced", "burst", "firehose", "latency", "growth", "resident"}
+var scenarios = []string{"paced", "burst", "firehose", "latency", "spool", "growth", "resident"}
 
 // plan lists the cells of one round. All sizes follow from events, the firehose's: 1,000,000 makes 25,000 at 20,000
 // events/s, a burst of 10,000, and growth from 10,000 to 10,000,000. Peers that would take too long get fewer; all that is
@@ -74,7 +85,7 @@ func plan(events int, names, only []string) []cell {
 	share := func(n int) func(*peer) int { return func(*peer) int { return events / n } }
 	ours := func(c cell) {
 		if slices.Contains(only, alignPeer.name) {
-			c.Peer, c.Goroutines = alignPeer.name, 4
+			c.Peer, c.Goroutines = alignPeer.name, max(c.Goroutines, 4)
 			cells = append(cells, c)
 		}
 	}
@@ -102,6 +113,13 @@ func plan(events int, names, only []string) []cell {
 				}
 				return firehose(events, true)(p)
 			})
+		case "spool":
+			for _, tuned := range []bool{false, true} {
+				for _, goroutines := range []int{4, 16} {
+					ours(cell{Scenario: name, Events: events, Tuned: tuned, Goroutines: goroutines})
+					ours(cell{Scenario: name, Events: events, Tuned: tuned, Goroutines: goroutines, Spool: true})
+				}
+			}
 		case "growth":
 			for _, n := range []int{events / 100, events / 10, events, events * 10} {
 				ours(cell{Scenario: name, Events: n})
