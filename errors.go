@@ -27,7 +27,7 @@ type FieldError struct {
 	// Field is the path of the field, such as "Message.SessionID" or "User.Properties.plan".
 	Field string
 	// Rule is one word: required, max, min, oneof, utf8, email, ipv4, country, language, time, key, count, finite, json,
-	// strict or setting.
+	// strict, setting, uuid, url or type.
 	Rule string
 	// Limit is what the rule allows, in words for people: "64 code points". Empty where the rule says it all.
 	Limit string
@@ -63,6 +63,9 @@ var ruleTexts = map[string]string{
 	"json":     "must be a JSON object of at most",
 	"strict":   "is not in the base schema, which Config.Strict keeps to",
 	"setting":  "must be",
+	"uuid":     "must be a UUID of",
+	"url":      "must be an http or https URL",
+	"type":     "must be",
 }
 
 // DeliveryError is returned by [Client.Flush] and [Client.Close] when something is left that the collector has not

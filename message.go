@@ -46,6 +46,8 @@ type Message struct {
 	// shortened says that Content was cut or left out, and contentLength what it measured before, in code points.
 	shortened     bool
 	contentLength int
+	// undated says that a zero CreateTime means unknown: the line of a transcript, written at another time.
+	undated bool
 }
 
 // CreateMessage records one message. It counts as activity of its session and opens a closed session again.
@@ -176,4 +178,14 @@ func (m *Message) appendFields(b []byte) []byte {
 		b = appendOptionalUint(b, fieldContentLength, uint64(m.contentLength))
 	}
 	return b
+}
+
+// isEmpty reports whether the message is one that had no content to begin with: the line of a transcript.
+func (m *Message) isEmpty() bool { return m.shortened && m.Content == "" }
+
+// checkEmpty holds such a message against all rules but the one on content.
+func (m *Message) checkEmpty(r *rules) error {
+	filled := *m
+	filled.Content = "-"
+	return r.check(&filled)
 }

@@ -28,35 +28,48 @@ func (c *Client) record(ctx context.Context, p payload) error {
 
 // accept is record without the bookkeeping: what the client records on its own account comes this way, too.
 func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
-	if err := c.check(p); err != nil {
+	left, reason, cut, err := c.prepare(p)
+	if err != nil {
 		return err
 	}
-	if c.cfg.Redact != 0 {
-		c.redact(p)
+	if reason != "" {
+		c.drop(ctx, p, reason, now)
+		return nil
 	}
-	if c.cfg.BeforeSend != nil {
-		left, reason := c.beforeSend(p)
-		if reason != "" {
-			c.drop(ctx, p, reason, now)
-			return nil
-		}
-		p = left
-		if err := c.check(p); err != nil {
-			return err
-		}
-	}
-	cut := c.withhold(p)
-	err := c.enqueue(ctx, p, now)
+	err = c.enqueue(ctx, left, now)
 	if cut && err == nil {
 		c.truncated.Add(1)
 	}
 	return err
 }
 
+// prepare returns what is left of p to be encoded, or why nothing is.
+func (c *Client) prepare(p payload) (left payload, reason DropReason, cut bool, err error) {
+	if err := c.check(p); err != nil {
+		return nil, "", false, err
+	}
+	if c.cfg.Redact != 0 {
+		c.redact(p)
+	}
+	if c.cfg.BeforeSend != nil {
+		if left, reason = c.beforeSend(p); reason != "" {
+			return nil, reason, false, nil
+		}
+		p = left
+		if err := c.check(p); err != nil {
+			return nil, "", false, err
+		}
+	}
+	return p, "", c.withhold(p), nil
+}
+
 // check puts p into its normal form and holds it against the limits. What breaks them is counted.
 func (c *Client) check(p payload) error {
 	p.normalize()
 	err := c.rules.check(p)
+	if m, ok := p.(*Message); ok && m.isEmpty() {
+		err = m.checkEmpty(c.rules)
+	}
 	if c.cfg.Strict {
 		for _, field := range p.beyondBase() {
 			err = errors.Join(err, &FieldError{Field: field, Rule: "strict"})
