@@ -21,7 +21,8 @@ type Client struct {
 	seed  maphash.Seed
 	ids   *idSource
 
-	buf       *buffer // nil in a zero client
+	buf       *buffer    // nil in a zero client
+	assembler *assembler // nil but for an Acro endpoint
 	gate      *gate
 	transport *transport
 	group     errgroup.Group     // the senders and the idle watch
@@ -53,7 +54,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg:      cfg,
-		plain:    !cfg.Disabled && cfg.Redact == 0 && cfg.BeforeSend == nil && !cfg.NoContent,
+		plain:    !cfg.Disabled && cfg.Redact == 0 && cfg.BeforeSend == nil && !cfg.NoContent && !cfg.isAcro(),
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
 		ids:      newIDSource(),
@@ -70,7 +71,12 @@ func New(cfg Config) (*Client, error) {
 		close(c.idleDone)
 		return c, nil
 	}
-	c.buf = newBuffer(&cfg)
+	if cfg.isAcro() {
+		c.buf = acroBuffer(cfg)
+		c.assembler = newAssembler(c)
+	} else {
+		c.buf = newBuffer(&cfg)
+	}
 	c.transport = newTransport(&cfg)
 	for i := range cfg.Senders {
 		s := &sender{lane: i, buf: c.buf, gate: c.gate, transport: c.transport, interval: cfg.FlushInterval, dropped: c.tell}
@@ -164,7 +170,7 @@ func (c *Client) closeDue(deadline time.Time, reason CloseReason) (closed int, o
 	never, cancel := context.WithCancel(context.Background())
 	cancel() // never wait for room
 	for _, q := range due {
-		if c.buf.halfFull() {
+		if c.assembler == nil && c.buf.halfFull() { // there, closing makes room
 			return closed, false
 		}
 		now := time.Now()
@@ -198,6 +204,9 @@ func (c *Client) Flush(ctx context.Context) error {
 	ctx, cancel := c.withDeadline(ctx)
 	defer cancel()
 	before := c.Stats()
+	if c.assembler != nil {
+		c.assembler.postOpen(ctx)
+	}
 	waits := c.buf.await()
 	defer c.buf.leave(waits)
 	for _, w := range waits {
@@ -245,6 +254,9 @@ func (c *Client) Close(ctx context.Context) error {
 	if c.cfg.CloseSessionsOnShutdown {
 		c.closeOpenSessions(ctx)
 	}
+	if c.assembler != nil {
+		c.assembler.postOpen(ctx)
+	}
 	c.buf.close()
 	stop := context.AfterFunc(ctx, c.cancel)
 	c.group.Wait()
@@ -254,6 +266,11 @@ func (c *Client) Close(ctx context.Context) error {
 		c.transport.close()
 	}
 	lost := c.buf.abandon()
+	if c.assembler != nil {
+		unposted, unsupported := c.assembler.abandon()
+		c.tell(unsupported)
+		lost = append(lost, unposted...)
+	}
 	c.tell(lost)
 	if len(lost) > 0 {
 		err := c.deliveryError(before, ctx.Err())
@@ -324,6 +341,7 @@ type Stats struct {
 	PendingBytes uint64 // bytes of Pending, as they go on the wire
 	Full         uint64 // calls that returned ErrBufferFull
 	Invalid      uint64 // calls that returned a *FieldError
+	Unsaid       uint64 // events taken in of which a part has no word in the protocol of Config.Acro
 	Truncated    uint64 // messages cut to Config.MaxContentBytes
 	IdleCloses   uint64 // sessions the client closed because they went quiet
 	OpenSessions uint64 // sessions it is watching now
@@ -350,6 +368,9 @@ func (c *Client) Stats() Stats {
 		return Stats{}
 	}
 	s := c.buf.stats()
+	if c.assembler != nil {
+		s.Unsaid = c.assembler.unsaid.Load()
+	}
 	s.Truncated = c.truncated.Load()
 	s.IdleCloses = c.idled.Load()
 	c.idleMu.Lock()

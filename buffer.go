@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ type buffer struct {
 	maxEvents, maxBytes     int
 	batchEvents, batchBytes int
 	overflow                Overflow
+	conversations           bool // entries are conversations, each of any number of events; see acro.go
 
 	mu     sync.Mutex // guards all below
 	lanes  []lane
@@ -369,8 +371,8 @@ func (b *buffer) delivered(i int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := &b.lanes[i]
-	b.tally.delivered += uint64(l.flying.events)
 	for _, r := range l.flying.runs {
+		b.tally.delivered += uint64(b.weight(r))
 		l.acknowledge(r, nil)
 	}
 	b.land(l)
@@ -393,7 +395,11 @@ func (b *buffer) drop(i int, reason DropReason, cause error) []Drop {
 func (b *buffer) land(l *lane) {
 	f := l.flying
 	l.flying = nil
-	b.settled(l, f.events, f.bytes)
+	events := 0
+	for _, r := range f.runs {
+		events += b.weight(r)
+	}
+	b.settled(l, events, f.bytes)
 	for _, r := range f.runs { // off the budget first, or a full buffer would have no room for its own empty segments
 		b.unref(r.seg)
 	}
@@ -449,21 +455,26 @@ func (b *buffer) evict(drops *[]Drop) bool {
 	if oldest == nil {
 		return false
 	}
-	victim := oldest.runs[0].prefix(1, b.maxBytes)
+	victim := oldest.runs[0].prefix(1, math.MaxInt)
 	*drops = b.lose(*drops, oldest, victim, DropOverflow, nil)
+	events := b.weight(victim)
 	b.advance(oldest, victim)
-	b.settled(oldest, victim.events, victim.size())
+	b.settled(oldest, events, victim.size())
 	b.trim(oldest)
 	return true
 }
 
 // lose counts the events of a run as dropped and appends what may be told of them.
 func (b *buffer) lose(drops []Drop, l *lane, r run, reason DropReason, cause error) []Drop {
-	b.tally.dropped[reason] += uint64(r.events)
+	b.tally.dropped[reason] += uint64(b.weight(r))
 	for data := r.data(); len(data) > 0; {
 		size := entrySize(data)
-		id, kind, session := describe(data[:size])
-		drops = append(drops, Drop{EventID: id, EventType: kind, SessionID: session, Reason: reason, Err: cause})
+		if b.conversations {
+			drops = appendConversationDrops(drops, data[:size], reason, cause)
+		} else {
+			id, kind, session := describe(data[:size])
+			drops = append(drops, Drop{EventID: id, EventType: kind, SessionID: session, Reason: reason, Err: cause})
+		}
 		data = data[size:]
 	}
 	l.acknowledge(r, &DropError{Reason: reason, Err: cause})
@@ -485,8 +496,9 @@ func (b *buffer) abandon() (drops []Drop) {
 		for len(l.runs) > 0 {
 			r := l.runs[0]
 			drops = b.lose(drops, l, r, DropClosed, nil)
+			events := b.weight(r)
 			b.advance(l, r)
-			b.settled(l, r.events, r.size())
+			b.settled(l, events, r.size())
 		}
 		l.tail = nil
 	}

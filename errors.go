@@ -96,6 +96,8 @@ type StatusError struct {
 	// Message is the start of the answer's text, at most 1 KiB, on one line and without the API key. It may quote what
 	// was sent, so it is part of no error text and no log.
 	Message string
+	// RequestID is what an Acro endpoint calls the request, for its operator; empty if it says nothing.
+	RequestID string
 	// RetryAfter is what the collector asked for, zero if nothing, at most 5 minutes.
 	RetryAfter time.Duration
 }
@@ -104,6 +106,9 @@ func (e *StatusError) Error() string {
 	msg := fmt.Sprintf("align: the collector answered %d", e.Code)
 	if e.Reason != "" {
 		msg += " (" + e.Reason + ")"
+	}
+	if e.RequestID != "" {
+		msg += " (request " + e.RequestID + ")"
 	}
 	return msg
 }
@@ -147,6 +152,8 @@ const (
 	DropPanic DropReason = "before_send_panic"
 	// DropClosed: [Client.Close] ran out of time.
 	DropClosed DropReason = "closed"
+	// DropUnsupported: the endpoint of [Config.Acro] has no word for the event.
+	DropUnsupported DropReason = "unsupported"
 	// DropDisabled: the client is [Config.Disabled].
 	DropDisabled DropReason = "disabled"
 )

@@ -88,7 +88,7 @@ func (c *Client) drop(ctx context.Context, p payload, reason DropReason, now tim
 		r.add()
 		r.settle(&DropError{Reason: reason})
 	}
-	if c.cfg.OnDrop == nil {
+	if c.cfg.OnDrop == nil && reason != DropUnsupported {
 		return // nobody asks, and the log has no line for what the app itself decides
 	}
 	id := c.ids.next(now)
@@ -123,6 +123,9 @@ func (c *Client) recordPlain(ctx context.Context, m *Message) (done bool, err er
 
 // enqueue encodes an event and hands it to the buffer. It keeps nothing of p.
 func (c *Client) enqueue(ctx context.Context, p payload, now time.Time) error {
+	if c.assembler != nil {
+		return c.assemble(ctx, now, false, p)
+	}
 	scratch := scratchPool.Get().(*[]byte)
 	entry := appendEvent((*scratch)[:0], c.cfg.ProjectID, c.ids.next(now), now, p)
 	return c.push(ctx, p.lane(), scratch, entry, now)

@@ -50,7 +50,7 @@ func (s *sender) run(ctx context.Context) error {
 
 // deliver makes attempts with one batch until it is settled or split. It returns ctx's error if that comes first.
 func (s *sender) deliver(ctx context.Context, b *batch) error {
-	body := newBody(b, s.transport.gzip.Load())
+	body := s.transport.newBody(b, s.transport.gzip.Load())
 	defer func() { body.release() }()
 	for {
 		out, err := s.attempt(ctx, body)
@@ -60,7 +60,7 @@ func (s *sender) deliver(ctx context.Context, b *batch) error {
 		if out.refusesPacked() && body.packed != nil && !s.transport.gzipProven.Load() {
 			// Perhaps it is the packing that it does not like.
 			body.release()
-			body = newBody(b, false)
+			body = s.transport.newBody(b, false)
 			if out, err = s.attempt(ctx, body); err != nil {
 				return err
 			}
@@ -107,17 +107,21 @@ func (s *sender) attempt(ctx context.Context, body *body) (outcome, error) {
 
 // isGuilty reports whether an event that was refused alone is itself to blame. If the collector has accepted nothing
 // since it last refused an event, it may refuse everything, a wrong port or proxy that answers 400, say: then a request
-// without events is the control. Refused, it is the collector that is not well, and nothing is dropped.
+// without events is the control. Refused, it is the collector that is not well, and nothing is dropped. An Acro endpoint
+// that refuses in its own words has read the request: it is well.
 func (s *sender) isGuilty(ctx context.Context, out outcome) (bool, error) {
-	if !s.gate.doubtful() {
+	if !s.gate.doubtful() || isAcroAnswer(out.err) {
 		return true, nil
 	}
 	pass, err := s.gate.enter(ctx)
 	if err != nil {
 		return false, err
 	}
-	control := s.transport.send(ctx, newBody(&batch{id: requestID()}, false))
-	if control.verdict == refused {
+	control := s.transport.send(ctx, s.transport.newBody(&batch{id: requestID()}, false))
+	switch {
+	case control.verdict == refused && isAcroAnswer(control.err): // an Acro endpoint takes no request without events
+		control = outcome{verdict: accepted}
+	case control.verdict == refused:
 		control = outcome{verdict: blocked, err: out.err}
 	}
 	s.gate.report(pass, control)

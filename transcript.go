@@ -341,6 +341,9 @@ func (c *Client) enqueueAll(ctx context.Context, events []payload, now time.Time
 	if len(events) == 0 {
 		return nil
 	}
+	if c.assembler != nil {
+		return c.assemble(ctx, now, true, events...)
+	}
 	var encoded []byte
 	items := make([]item, len(events))
 	for i, p := range events {
