@@ -739,7 +739,7 @@ func TestAcroCloseAccountsForWhatItCouldNotPost(t *testing.T) {
 	c, err := New(Config{
 		Acro: AcroConfig{ApplicationID: "a"}, APIKey: "k", Host: "http://" + l.Addr().String(), Logger: discard,
 		HTTPClient: &http.Client{Transport: &http.Transport{}},
-		OnDrop: func(d Drop) { drops = append(drops, d) },
+		OnDrop:     func(d Drop) { drops = append(drops, d) },
 	})
 	ok(t, err)
 	ok(t, c.IdentifyUser(bg, User{ID: "u1"}), c.OpenSession(bg, Session{ID: "s1", UserID: "u1"}), c.CreateMessage(bg, message("s1", 1, RoleUser, "a")),
