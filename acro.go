@@ -628,6 +628,13 @@ func (a *assembler) expire(now time.Time) (drops []Drop) {
 	for e := a.ended.Front(); e != nil && now.Sub(e.Value.(*conversation).seen) > a.keep; e = a.ended.Front() {
 		a.giveUp()
 	}
+	for e := a.open.Front(); e != nil; e = a.open.Front() { // those that a Flush has posted, and nobody ends
+		conv := e.Value.(*conversation)
+		if len(conv.pending) > 0 || now.Sub(conv.seen) <= a.keep {
+			break
+		}
+		a.forget(conv)
+	}
 	for e := a.userOrder.Front(); e != nil && now.Sub(e.Value.(*customer).seen) > a.keep; e = a.userOrder.Front() {
 		user := e.Value.(*customer)
 		drops = append(drops, a.buf.loseHeld(user.pending, "", DropUnsupported)...)

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -346,6 +347,21 @@ func TestAcroFlushPostsOpenSessionsAsTheyStand(t *testing.T) {
 	})
 }
 
+func TestAcroSessionsThatNobodyEndsAreForgotten(t *testing.T) {
+	acroTest(t, func(cfg *Config) { cfg.IdleTimeout = -1 }, func(t *testing.T, c *Client, s *acroServer) {
+		for i := range 10 {
+			ok(t, c.CreateMessage(bg, message(fmt.Sprint("s", i), 1, RoleUser, "a")))
+		}
+		ok(t, c.Flush(bg))
+		time.Sleep(DefaultIdleTimeout + time.Second)
+		before := c.Stats().PendingBytes
+		ok(t, c.CreateMessage(bg, message("s10", 1, RoleUser, "a")))
+		if after := c.Stats().PendingBytes; after > before/2 {
+			t.Errorf("%d bytes, %d before", after, before)
+		}
+	})
+}
+
 func TestAcroCloseLosesNoOpenSession(t *testing.T) {
 	for _, end := range []bool{false, true} {
 		acroTest(t, func(cfg *Config) { cfg.CloseSessionsOnShutdown = end }, func(t *testing.T, c *Client, s *acroServer) {
@@ -492,8 +508,11 @@ func TestAcroBlockedClientKeepsItsConversations(t *testing.T) { // AC-2
 				}
 				ok(t, c.CreateMessage(bg, message("s1", 1, RoleUser, "a")), c.CloseSession(bg, SessionEnd{SessionID: "s1"}))
 				time.Sleep(10 * time.Minute)
-				if st := c.Stats(); st.Pending != 2 || len(s.headers) > 6 {
-					t.Errorf("%+v, %d requests", st, len(s.headers))
+				s.mu.Lock()
+				n := len(s.headers)
+				s.mu.Unlock()
+				if st := c.Stats(); st.Pending != 2 || n > 6 {
+					t.Errorf("%+v, %d requests", st, n)
 				}
 				if status, is := errors.AsType[*StatusError](c.Health()); !is || fmt.Sprint(status.Code) != name {
 					t.Errorf("%v", c.Health())
@@ -509,11 +528,12 @@ func TestAcroBlockedClientKeepsItsConversations(t *testing.T) { // AC-2
 // Something in front of the endpoint that answers 400 to everything is not about the conversation.
 func TestAcroRefusalInOtherWordsIsCheckedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		front := true
+		var front atomic.Bool
+		front.Store(true)
 		s := &acroServer{}
 		c := newAcroClient(t, s, func(cfg *Config) {
 			cfg.HTTPClient = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-				if front {
+				if front.Load() {
 					return &http.Response{StatusCode: 400, Body: io.NopCloser(strings.NewReader("<h1>Bad Request</h1>")), Header: http.Header{}}, nil
 				}
 				return s.RoundTrip(r)
@@ -524,12 +544,13 @@ func TestAcroRefusalInOtherWordsIsCheckedFirst(t *testing.T) {
 		if st := c.Stats(); st.Pending != 2 || c.Health() == nil {
 			t.Errorf("%+v", st)
 		}
-		front = false
+		front.Store(false)
 		time.Sleep(10 * time.Minute)
 		if st := c.Stats(); st.Delivered != 2 {
 			t.Errorf("%+v", st)
 		}
 		// An endpoint that is well, and a refusal in nobody's words: it is the conversation.
+		s.mu.Lock()
 		s.fault = func(_ int, doc *acroDoc, w http.ResponseWriter) bool {
 			if doc.said() == "USER:large" {
 				http.Error(w, "<h1>Too large</h1>", 413)
@@ -537,6 +558,7 @@ func TestAcroRefusalInOtherWordsIsCheckedFirst(t *testing.T) {
 			}
 			return false
 		}
+		s.mu.Unlock()
 		for range 2 { // also right after another drop, when the endpoint's health is in doubt
 			ok(t, c.CreateMessage(bg, message("s2", 1, RoleUser, "large")), c.CloseSession(bg, SessionEnd{SessionID: "s2"}), c.Flush(bg))
 		}
