@@ -553,7 +553,7 @@ func TestAcroRefusalInOtherWordsIsCheckedFirst(t *testing.T) {
 		s.mu.Lock()
 		s.fault = func(_ int, doc *acroDoc, w http.ResponseWriter) bool {
 			if doc.said() == "USER:large" {
-				http.Error(w, "<h1>Too large</h1>", 413)
+				http.Error(w, "<h1>Too large</h1>", http.StatusRequestEntityTooLarge)
 				return true
 			}
 			return false
@@ -775,7 +775,56 @@ func TestAcroCloseAccountsForWhatItCouldNotPost(t *testing.T) {
 	checkInvariant(t, c.Stats())
 }
 
-// acroWorld is a random schedule against an endpoint with moods.
+// However many goroutines record a session while it is posted, ended and opened again, and however often an attempt fails:
+// the last thing the endpoint stored is all of it.
+func TestAcroLastPostIsTheWholeSession(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 3))
+			s := &acroServer{}
+			s.fault = func(_ int, doc *acroDoc, w http.ResponseWriter) bool {
+				switch rng.IntN(3) {
+				case 0:
+					s.refuse(w, 503, "no")
+					return true
+				case 1:
+					s.store(*doc)
+					panic(http.ErrAbortHandler)
+				}
+				return false
+			}
+			c := newAcroClient(t, s, func(cfg *Config) { cfg.Senders = 4 })
+			var wg sync.WaitGroup
+			for g := range 64 {
+				wg.Go(func() {
+					for i := range 5 {
+						for version := range 2 {
+							ok(t, c.CreateMessage(bg, message("s1", 1+g*5+i, RoleUser, fmt.Sprint("v", version))))
+							time.Sleep(time.Duration(g*i+version) * time.Millisecond)
+						}
+						switch g {
+						case 1:
+							ok(t, c.CloseSession(bg, SessionEnd{SessionID: "s1"}))
+						case 2:
+							c.Flush(within(t, time.Millisecond))
+						}
+					}
+				})
+			}
+			wg.Wait()
+			ok(t, c.Close(within(t, time.Hour)))
+			d := s.get("s1")
+			if len(d.Lines) != 320 || strings.Contains(d.said(), "v0") {
+				t.Errorf("%d lines, old versions: %t", len(d.Lines), strings.Contains(d.said(), "v0"))
+			}
+			if st := c.Stats(); st.Delivered != st.Accepted || st.Accepted != 645 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+// playAcroWorld plays a random schedule against an endpoint with moods.
 func playAcroWorld(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	var mu sync.Mutex // guards rng and told
