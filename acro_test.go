@@ -603,6 +603,33 @@ func TestAcroMemoryStaysWithinTheBuffersBudget(t *testing.T) {
 			ok(t, c.CloseSession(bg, SessionEnd{SessionID: "s0"}), c.Flush(bg), c.CreateMessage(bg, message("s0", 1, RoleUser, content)))
 		})
 	})
+	t.Run("an end always fits", func(t *testing.T) {
+		acroTest(t, func(cfg *Config) { cfg.BufferEvents = 5 }, func(t *testing.T, c *Client, s *acroServer) {
+			for i := range 5 {
+				ok(t, c.CreateMessage(bg, message("s1", i+1, RoleUser, "a")))
+			}
+			if err := c.CreateMessage(bg, message("s1", 6, RoleUser, "a")); err != ErrBufferFull {
+				t.Error(err)
+			}
+			ok(t, c.CloseSession(bg, SessionEnd{SessionID: "s1"}))
+			synctest.Wait()
+			if st := c.Stats(); st.Delivered != 6 {
+				t.Errorf("%+v", st)
+			}
+		})
+	})
+	t.Run("on its way and kept", func(t *testing.T) {
+		acroTest(t, set(OverflowReject), func(t *testing.T, c *Client, s *acroServer) {
+			s.fault = func(_ int, _ *acroDoc, w http.ResponseWriter) bool { s.refuse(w, 503, "no"); return true }
+			for i := range 15 {
+				ok(t, c.CreateMessage(bg, message("s1", i+1, RoleUser, content)))
+			}
+			ok(t, c.CloseSession(bg, SessionEnd{SessionID: "s1"}))
+			if st := c.Stats(); st.Pending != 16 || st.PendingBytes > 200_000 {
+				t.Errorf("%+v", st)
+			}
+		})
+	})
 	t.Run("full and idle", func(t *testing.T) {
 		acroTest(t, set(OverflowReject), func(t *testing.T, c *Client, s *acroServer) {
 			n := 0
