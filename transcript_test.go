@@ -18,8 +18,8 @@ import (
 
 const conversationID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
 
-// examplePayload is what the document's own example sends: every field, and times as Python's datetime.isoformat writes
-// them, without a zone, with microseconds or none.
+// examplePayload has the form of the document's own example: every field it lists, and times as Python's datetime.isoformat
+// writes them, without a zone, with microseconds or none.
 const examplePayload = `{
 	"conversationId": "1B4E28BA-2FA1-41D2-883F-0016D3CCA427",
 	"lines": [
