@@ -23,7 +23,8 @@ type Client struct {
 
 	feedback *feedbackKeys
 
-	buf       *buffer // nil in a zero client
+	buf       *buffer    // nil in a zero client
+	assembler *assembler // nil but for an Acro endpoint
 	gate      *gate
 	transport *transport
 	group     errgroup.Group     // the senders and the idle watch
@@ -69,7 +70,7 @@ func newClientWith(cfg Config, files func(dir string) spoolFS) (*Client, error) 
 	}
 	c := &Client{
 		cfg:      cfg,
-		plain:    !cfg.Disabled && cfg.Redact == 0 && cfg.BeforeSend == nil && !cfg.NoContent,
+		plain:    !cfg.Disabled && cfg.Redact == 0 && cfg.BeforeSend == nil && !cfg.NoContent && !cfg.isAcro(),
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
 		ids:      newIDSource(),
@@ -91,7 +92,12 @@ func newClientWith(cfg Config, files func(dir string) spoolFS) (*Client, error) 
 		close(c.idleDone)
 		return c, nil
 	}
-	c.buf = newBuffer(&cfg)
+	if cfg.isAcro() {
+		c.buf = acroBuffer(cfg)
+		c.assembler = newAssembler(c)
+	} else {
+		c.buf = newBuffer(&cfg)
+	}
 	if cfg.SpoolDir != "" {
 		if err := c.openSpool(files); err != nil {
 			c.cancel()
@@ -217,7 +223,7 @@ func (c *Client) closeDue(deadline time.Time, reason CloseReason) (closed int, o
 	never, cancel := context.WithCancel(context.Background())
 	cancel() // never wait for room
 	for _, q := range due {
-		if c.buf.halfFull() {
+		if c.assembler == nil && c.buf.halfFull() { // there, closing makes room
 			return closed, false
 		}
 		now := time.Now()
@@ -251,6 +257,9 @@ func (c *Client) Flush(ctx context.Context) error {
 	ctx, cancel := c.withDeadline(ctx)
 	defer cancel()
 	before := c.Stats()
+	if c.assembler != nil {
+		c.assembler.postOpen(ctx)
+	}
 	waits := c.buf.await()
 	defer c.buf.leave(waits)
 	for _, w := range waits {
@@ -303,6 +312,9 @@ func (c *Client) Close(ctx context.Context) error {
 	if c.cfg.CloseSessionsOnShutdown {
 		c.closeOpenSessions(ctx)
 	}
+	if c.assembler != nil {
+		c.assembler.postOpen(ctx)
+	}
 	c.buf.close()
 	stop := context.AfterFunc(ctx, c.cancel)
 	c.group.Wait()
@@ -312,6 +324,11 @@ func (c *Client) Close(ctx context.Context) error {
 		c.transport.close()
 	}
 	lost := c.closeBuffer()
+	if c.assembler != nil {
+		unposted, unsupported := c.assembler.abandon()
+		c.tell(unsupported)
+		lost = append(lost, unposted...)
+	}
 	c.tell(lost)
 	if len(lost) > 0 || c.buf.stats().Pending > 0 {
 		err := c.deliveryError(before, ctx.Err())
@@ -415,6 +432,7 @@ type Stats struct {
 	PendingBytes uint64 // bytes of Pending, as they go on the wire
 	Full         uint64 // calls that returned ErrBufferFull
 	Invalid      uint64 // calls that returned a *FieldError
+	Unsaid       uint64 // events taken in of which a part has no word in the protocol of Config.Acro
 	Truncated    uint64 // messages cut to Config.MaxContentBytes
 	IdleCloses   uint64 // sessions the client closed because they went quiet
 	OpenSessions uint64 // sessions it is watching now
@@ -442,6 +460,9 @@ func (c *Client) Stats() Stats {
 		return Stats{}
 	}
 	s := c.buf.stats()
+	if c.assembler != nil {
+		s.Unsaid = c.assembler.unsaid.Load()
+	}
 	s.Truncated = c.truncated.Load()
 	s.IdleCloses = c.idled.Load()
 	s.Incomplete = c.incomplete.Load()

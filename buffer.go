@@ -38,13 +38,15 @@ type buffer struct {
 	batchEvents, batchBytes int
 	overflow                Overflow
 	spool                   *spool // nil: there is none
+	conversations           bool   // entries are conversations, each of any number of events; see acro.go
 
-	mu     sync.Mutex // guards all below
-	lanes  []lane
-	free   []*segment // empty segments, last in first out: the one most likely still in the processor's cache
-	space  chan struct{}
-	closed bool
-	tally  tally
+	mu        sync.Mutex // guards all below
+	lanes     []lane
+	free      []*segment // empty segments, last in first out: the one most likely still in the processor's cache
+	space     chan struct{}
+	closed    bool
+	abandoned bool // nobody sends any more
+	tally     tally
 }
 
 // tally is what [Stats] and the invariant accepted = delivered + dropped + pending are made of.
@@ -191,6 +193,88 @@ func (b *buffer) add(ctx context.Context, i int, entry []byte, sum uint32, now t
 		return round, dropped, nil
 	}
 	return nil, dropped, ErrClosed
+}
+
+// item is one of several entries that are pushed together.
+type item struct{ lane, size int }
+
+// pushAll is push for several entries, which lie one after the other: it accepts all of them or none. What a spool has no
+// room for after all, because somebody else was quicker or the disk failed half-way, is in memory, over its budget if need be.
+func (b *buffer) pushAll(ctx context.Context, items []item, entries []byte, now time.Time, receipt *Receipt) (dropped []Drop, err error) {
+	b.mu.Lock()
+	round, dropped, err := b.addAll(ctx, items, entries, now, receipt)
+	b.mu.Unlock()
+	if round != nil {
+		<-round.done
+	}
+	return dropped, err
+}
+
+// addAll is pushAll under the lock, which it gives up while it waits.
+func (b *buffer) addAll(ctx context.Context, items []item, entries []byte, now time.Time, receipt *Receipt) (round *syncRound, dropped []Drop, err error) {
+	for !b.closed {
+		fits, where := b.fitAll(len(items), len(entries), now)
+		if fits {
+			break
+		}
+		for j := range b.lanes {
+			b.lanes[j].hurry()
+		}
+		if where == inMemory && len(items) > b.maxEvents { // never fits
+			err = ErrBufferFull
+		} else {
+			err = b.makeRoom(ctx, len(entries), where, &dropped)
+		}
+		if err != nil {
+			b.tally.full++
+			return nil, dropped, err
+		}
+	}
+	if b.closed {
+		return nil, dropped, ErrClosed
+	}
+	for _, it := range items {
+		entry := entries[:it.size]
+		entries = entries[it.size:]
+		l, seg := &b.lanes[it.lane], b.storeAnywhere(it.lane, entry, now)
+		if receipt != nil {
+			l.expect(receipt)
+		}
+		b.append(l, seg, it.size, now)
+		if b.abandoned { // while a file was waited for
+			dropped = append(dropped, b.forsake(l)...)
+		} else if seg.file != nil {
+			round = cmp.Or(b.spool.written(seg), round)
+		}
+	}
+	return round, dropped, nil
+}
+
+// fitAll reports whether there is room for so many events of so many bytes where they would go now.
+func (b *buffer) fitAll(events, size int, now time.Time) (fits bool, where whereabouts) {
+	s := b.spool
+	if s == nil || !s.usable(now) {
+		return b.fitInMemory(events, size), inMemory
+	}
+	files := (size+events*frameBytes)/capacity(s.segBytes) + 1
+	free := s.maxBytes - s.bytes + int64(len(s.spares)*s.segBytes)
+	return int64(files*s.segBytes) <= free, inSpool
+}
+
+// storeAnywhere stores an entry in a file if it can and else in memory, and returns where.
+func (b *buffer) storeAnywhere(i int, entry []byte, now time.Time) *segment {
+	for !b.closed {
+		seg, where := b.place(i, len(entry), now)
+		if seg == nil && where != inFuture {
+			break
+		}
+		if seg != nil && b.store(seg, entry, checksum(entry)) {
+			return seg
+		}
+	}
+	seg := b.memorySegment(&b.lanes[i], len(entry))
+	b.store(seg, entry, 0)
+	return seg
 }
 
 // whereabouts says which budget an event is about.
@@ -380,20 +464,36 @@ func (b *buffer) append(l *lane, seg *segment, size int, now time.Time) {
 
 // count adds to what is pending, or takes off it.
 func (t *tally) count(seg *segment, events, bytes int) {
+	if seg.file == nil {
+		t.countInMemory(events, bytes)
+		return
+	}
 	t.events += events
 	t.bytes += bytes
-	if seg.file == nil {
-		t.memEvents += events
-		t.memBytes += bytes
-	}
+}
+
+func (t *tally) countInMemory(events, bytes int) {
+	t.events += events
+	t.bytes += bytes
+	t.memEvents += events
+	t.memBytes += bytes
 }
 
 // placeInMemory returns where an entry of that size goes: the lane's tail, or, lest it leave much of a segment empty, a
 // segment of its own. It returns nil when there is no room.
 func (b *buffer) placeInMemory(l *lane, size int) *segment {
-	if b.tally.memEvents >= b.maxEvents || b.tally.memBytes+size > b.maxBytes {
+	if !b.fitInMemory(1, size) {
 		return nil
 	}
+	return b.memorySegment(l, size)
+}
+
+func (b *buffer) fitInMemory(events, size int) bool {
+	return b.tally.memEvents+events <= b.maxEvents && b.tally.memBytes+size <= b.maxBytes
+}
+
+// memorySegment is placeInMemory whatever the budget says.
+func (b *buffer) memorySegment(l *lane, size int) *segment {
 	if size > segmentSize/8 {
 		return &segment{data: make([]byte, 0, size)}
 	}
@@ -604,7 +704,7 @@ func (b *buffer) truncate(l *lane, seg *segment, cause error, drops *[]Drop) {
 		if kept := f.events - f.index(r.first); kept > 0 {
 			lost.from, lost.events, lost.first = f.end, r.events-kept, r.first+uint64(kept)
 		}
-		*drops = describeRun(*drops, lost, DropCorrupt, cause)
+		*drops = b.describe(*drops, lost, DropCorrupt, cause)
 		b.lose(l, lost, DropCorrupt, cause)
 		r.to, r.events = lost.from, r.events-lost.events
 		l.events -= lost.events
@@ -679,8 +779,8 @@ func (b *buffer) delivered(i int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := &b.lanes[i]
-	b.tally.delivered += uint64(l.flying.events)
 	for _, r := range l.flying.runs {
+		b.tally.delivered += uint64(b.weight(r))
 		l.acknowledge(r, nil)
 	}
 	b.land(l)
@@ -693,7 +793,7 @@ func (b *buffer) drop(i int, reason DropReason, cause error, tell func([]Drop)) 
 	l := &b.lanes[i]
 	var drops []Drop
 	for _, r := range l.flying.runs {
-		drops = describeRun(drops, r, reason, cause)
+		drops = b.describe(drops, r, reason, cause)
 	}
 	b.mu.Unlock()
 	tell(drops)
@@ -733,7 +833,7 @@ func (b *buffer) trim(l *lane) {
 
 // settled takes a run that is no longer pending off the budget and tells whoever waits for that.
 func (b *buffer) settled(l *lane, r run) {
-	b.tally.count(r.seg, -r.events, -r.size())
+	b.tally.count(r.seg, -b.weight(r), -r.size())
 	b.announceSpace()
 	low := l.low()
 	if f := r.seg.file; f != nil {
@@ -788,7 +888,7 @@ func (b *buffer) evict(where whereabouts, drops *[]Drop) bool {
 		seg.file.suspect = true
 		return true
 	}
-	*drops = describeRun(*drops, victim, DropOverflow, nil)
+	*drops = b.describe(*drops, victim, DropOverflow, nil)
 	b.lose(oldest, victim, DropOverflow, nil)
 	seg.refs++ // for settled to look at
 	b.advance(oldest, at, victim)
@@ -800,19 +900,23 @@ func (b *buffer) evict(where whereabouts, drops *[]Drop) bool {
 
 // lose counts the events of a run as dropped.
 func (b *buffer) lose(l *lane, r run, reason DropReason, cause error) {
-	b.tally.dropped[reason] += uint64(r.events)
+	b.tally.dropped[reason] += uint64(b.weight(r))
 	l.acknowledge(r, &DropError{Reason: reason, Err: cause})
 }
 
-// describeRun appends what may be told of a run's events.
-func describeRun(drops []Drop, r run, reason DropReason, cause error) []Drop {
+// describe appends what may be told of a run's events.
+func (b *buffer) describe(drops []Drop, r run, reason DropReason, cause error) []Drop {
 	told := len(drops) + r.events
 	if reason != DropCorrupt {
 		guard(func() {
 			for data := r.data(); len(data) > 0; {
 				size := entrySize(data)
-				id, kind, session := describe(data[:size])
-				drops = append(drops, Drop{EventID: id, EventType: kind, SessionID: session, Reason: reason, Err: cause})
+				if b.conversations {
+					drops = appendConversationDrops(drops, data[:size], reason, cause)
+				} else {
+					id, kind, session := describe(data[:size])
+					drops = append(drops, Drop{EventID: id, EventType: kind, SessionID: session, Reason: reason, Err: cause})
+				}
 				data = data[size:]
 			}
 		})
@@ -839,25 +943,31 @@ func (b *buffer) abandon() (drops []Drop) {
 		if b.spool != nil {
 			b.spool.rescue(i)
 		}
-		for k := 0; k < len(l.runs); {
-			r := l.runs[k]
-			if r.seg.file != nil {
-				l.acknowledge(r, ErrSpooled)
-				k++
-				continue
-			}
-			drops = describeRun(drops, r, DropClosed, nil)
-			b.lose(l, r, DropClosed, nil)
-			b.advance(l, k, r)
-			b.settled(l, r)
-		}
+		drops = append(drops, b.forsake(l)...)
 		for _, w := range l.barriers {
 			w.left = true
 			close(w.done)
 		}
 		l.barriers = nil
 	}
-	b.free = nil
+	b.free, b.abandoned = nil, true
+	return drops
+}
+
+// forsake drops what of a lane is in memory. What is in files stays there.
+func (b *buffer) forsake(l *lane) (drops []Drop) {
+	for k := 0; k < len(l.runs); {
+		r := l.runs[k]
+		if r.seg.file != nil {
+			l.acknowledge(r, ErrSpooled)
+			k++
+			continue
+		}
+		drops = b.describe(drops, r, DropClosed, nil)
+		b.lose(l, r, DropClosed, nil)
+		b.advance(l, k, r)
+		b.settled(l, r)
+	}
 	return drops
 }
 

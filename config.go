@@ -51,6 +51,9 @@ type Config struct {
 	// Host is the collector's base URL. Falls back to ALIGNAI_HOST, then to DefaultHost: a collector on this machine.
 	// Plain http is for loopback addresses; elsewhere it needs Insecure.
 	Host string
+	// Acro makes the client deliver to an Acro-compatible endpoint at Host, which then has no default; ProjectID defaults
+	// to its ApplicationID, and goes nowhere. Not with SpoolDir or Strict.
+	Acro AcroConfig
 	// Insecure allows plain http to another machine: keys and conversations then cross the network readable.
 	Insecure bool
 	// Disabled makes a client that accepts everything and sends nothing. It needs no other setting.
@@ -140,6 +143,9 @@ const (
 )
 
 func (c *Config) compress() bool {
+	if c.Compression == CompressionAuto && c.isAcro() {
+		return false // nobody says that it can be read there
+	}
 	if c.Compression == CompressionAuto {
 		u, err := url.Parse(c.Host)
 		return err == nil && !isLoopback(u.Hostname())
@@ -155,9 +161,13 @@ const (
 
 // withDefaults returns the config with every zero field filled in.
 func (c Config) withDefaults() Config {
-	c.ProjectID = cmp.Or(c.ProjectID, os.Getenv("ALIGNAI_PROJECT_ID"))
+	c.ProjectID = cmp.Or(c.ProjectID, os.Getenv("ALIGNAI_PROJECT_ID"), c.Acro.ApplicationID)
 	c.APIKey = cmp.Or(c.APIKey, os.Getenv("ALIGNAI_API_KEY"))
-	c.Host = strings.TrimRight(cmp.Or(c.Host, os.Getenv("ALIGNAI_HOST"), DefaultHost), "/")
+	c.Host = cmp.Or(c.Host, os.Getenv("ALIGNAI_HOST"))
+	if !c.isAcro() {
+		c.Host = cmp.Or(c.Host, DefaultHost)
+	}
+	c.Host = strings.TrimRight(c.Host, "/")
 	c.FlushInterval = cmp.Or(c.FlushInterval, DefaultFlushInterval)
 	c.BatchEvents = cmp.Or(c.BatchEvents, DefaultBatchEvents)
 	c.BatchBytes = cmp.Or(c.BatchBytes, DefaultBatchBytes)
@@ -202,6 +212,9 @@ func (c *Config) validate() error {
 		if len(secret) < minFeedbackSecret {
 			problem(fmt.Sprintf("OtherFeedbackSecrets[%d]", i), "min", minFeedbackSecretText)
 		}
+	}
+	if c.isAcro() {
+		c.Acro.validate(c, problem)
 	}
 	if limit := c.hostProblem(); limit != "" {
 		problem("Host", "setting", limit)

@@ -91,6 +91,15 @@
 // last activity as its end. Feedback is no activity. Other processes may have seen later messages: the collector lets
 // later activity win, so closing is never a race.
 //
+// # Transcripts, and Acro-compatible endpoints
+//
+// [Client.RecordTranscript] records a conversation that is over, in one call: all of it or nothing. A [Transcript] has the
+// fields of the Acro conversation document, which [ParseTranscript] reads; examples/import imports a file of them.
+//
+// With [Config.Acro] the recording calls are the same, but the client delivers to an endpoint that takes that document: it
+// assembles each session in memory and posts it when it ends. [AcroConfig] says what that means for events, memory and
+// what the document has no word for.
+//
 // # Shutdown
 //
 // [Client.Flush] is a barrier: it returns when everything accepted before it is acknowledged. [Client.Close] spends its

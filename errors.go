@@ -55,7 +55,7 @@ type FieldError struct {
 	// Field is the path of the field, such as "Message.SessionID" or "User.Properties.plan".
 	Field string
 	// Rule is one word: required, max, min, above, finite, oneof, utf8, email, ipv4, country, language, time, key, count,
-	// json, strict or setting.
+	// json, uuid, url, type, strict or setting.
 	Rule string
 	// Limit is what the rule allows, in words for people: "64 code points", or another field: "Max". Empty where the rule says it all.
 	Limit string
@@ -92,6 +92,9 @@ var ruleTexts = map[string]string{
 	"json":     "must be a JSON object of at most",
 	"strict":   "is not in the base schema, which Config.Strict keeps to",
 	"setting":  "must be",
+	"uuid":     "must be a UUID of",
+	"url":      "must be an http or https URL",
+	"type":     "must be",
 }
 
 // DeliveryError is returned by [Client.Flush] and [Client.Close] when something is left that the collector has not
@@ -129,6 +132,8 @@ type StatusError struct {
 	// Message is the start of the answer's text, at most 1 KiB, on one line and without the API key. It may quote what
 	// was sent, so it is part of no error text and no log.
 	Message string
+	// RequestID is what an Acro endpoint calls the request, for its operator; empty if it says nothing.
+	RequestID string
 	// RetryAfter is what the collector asked for, zero if nothing, at most 5 minutes.
 	RetryAfter time.Duration
 }
@@ -137,6 +142,9 @@ func (e *StatusError) Error() string {
 	msg := fmt.Sprintf("align: the collector answered %d", e.Code)
 	if e.Reason != "" {
 		msg += " (" + e.Reason + ")"
+	}
+	if e.RequestID != "" {
+		msg += " (request " + e.RequestID + ")"
 	}
 	return msg
 }
@@ -180,6 +188,8 @@ const (
 	DropPanic DropReason = "before_send_panic"
 	// DropClosed: [Client.Close] ran out of time.
 	DropClosed DropReason = "closed"
+	// DropUnsupported: the endpoint of [Config.Acro] has no word for the event.
+	DropUnsupported DropReason = "unsupported"
 	// DropDisabled: the client is [Config.Disabled].
 	DropDisabled DropReason = "disabled"
 	// DropCorrupt: the event cannot be read back from [Config.SpoolDir]: its record or one before it in the same file is

@@ -49,6 +49,8 @@ type Message struct {
 	contentLength int
 	// stream says what Content measures where only its beginning was kept. Nil means that all of it was.
 	stream *beginning
+	// undated says that a zero CreateTime means unknown: the line of a transcript, written at another time.
+	undated bool
 }
 
 // beginning is the kept part of a text.

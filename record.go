@@ -34,29 +34,39 @@ func (c *Client) admit(ctx context.Context, p payload) error {
 
 // accept is record without the bookkeeping: what the client records on its own account comes this way, too.
 func (c *Client) accept(ctx context.Context, p payload, now time.Time) error {
-	if err := c.check(p); err != nil {
+	left, reason, cut, err := c.prepare(p)
+	if err != nil {
 		return err
+	}
+	if reason != "" {
+		c.drop(ctx, p, reason, now)
+		return nil
+	}
+	err = c.enqueue(ctx, left, now)
+	if cut && err == nil {
+		c.truncated.Add(1)
+	}
+	return err
+}
+
+// prepare returns what is left of p to be encoded, or why nothing is.
+func (c *Client) prepare(p payload) (left payload, reason DropReason, cut bool, err error) {
+	if err := c.check(p); err != nil {
+		return nil, "", false, err
 	}
 	if c.cfg.Redact != 0 {
 		c.redact(p)
 	}
 	if c.cfg.BeforeSend != nil {
-		left, reason := c.beforeSend(p)
-		if reason != "" {
-			c.drop(ctx, p, reason, now)
-			return nil
+		if left, reason = c.beforeSend(p); reason != "" {
+			return nil, reason, false, nil
 		}
 		p = left
 		if err := c.check(p); err != nil {
-			return err
+			return nil, "", false, err
 		}
 	}
-	cut := c.withhold(p)
-	err := c.enqueue(ctx, p, now)
-	if cut && err == nil {
-		c.truncated.Add(1)
-	}
-	return err
+	return p, "", c.withhold(p), nil
 }
 
 // check puts p into its normal form and holds it against the limits. What breaks them is counted.
@@ -87,7 +97,7 @@ func (c *Client) drop(ctx context.Context, p payload, reason DropReason, now tim
 		r.add()
 		r.settle(&DropError{Reason: reason})
 	}
-	if c.cfg.OnDrop == nil {
+	if c.cfg.OnDrop == nil && reason != DropUnsupported {
 		return // nobody asks, and the log has no line for what the app itself decides
 	}
 	id := c.ids.next(now)
@@ -122,6 +132,9 @@ func (c *Client) recordPlain(ctx context.Context, m *Message) (done bool, err er
 
 // enqueue encodes an event and hands it to the buffer. It keeps nothing of p.
 func (c *Client) enqueue(ctx context.Context, p payload, now time.Time) error {
+	if c.assembler != nil {
+		return c.assemble(ctx, now, false, p)
+	}
 	scratch := scratchPool.Get().(*[]byte)
 	entry := appendEvent((*scratch)[:0], c.cfg.ProjectID, c.ids.next(now), now, p)
 	return c.push(ctx, p.lane(), scratch, entry, now)

@@ -58,7 +58,7 @@ func (s *sender) run(ctx context.Context) error {
 
 // deliver makes attempts with one batch until it is settled or split. It returns ctx's error if that comes first.
 func (s *sender) deliver(ctx context.Context, b *batch) error {
-	body := newBody(b, s.transport.gzip.Load())
+	body := s.transport.newBody(b, s.transport.gzip.Load())
 	defer func() { body.release() }()
 	for {
 		out, err := s.attempt(ctx, body)
@@ -68,7 +68,7 @@ func (s *sender) deliver(ctx context.Context, b *batch) error {
 		if out.refusesPacked() && body.packed != nil && !s.transport.gzipProven.Load() {
 			// Perhaps it is the packing that it does not like.
 			body.release()
-			body = newBody(b, false)
+			body = s.transport.newBody(b, false)
 			if out, err = s.attempt(ctx, body); err != nil {
 				return err
 			}
@@ -87,7 +87,8 @@ func (s *sender) deliver(ctx context.Context, b *batch) error {
 			s.suspects = b.end()
 			s.buf.putBack(s.lane)
 			return nil
-		case out.verdict == refused && (out.doubtful || s.gate.doubtful()):
+		case out.verdict == refused && (out.doubtful || s.gate.doubtful()) && !isAcroAnswer(out.err):
+			// An Acro endpoint that refuses in its own words has read the request: it is well.
 			if err := s.control(ctx, out.err); err != nil {
 				return err
 			}
@@ -123,8 +124,11 @@ func (s *sender) control(ctx context.Context, cause error) error {
 	if err != nil {
 		return err
 	}
-	out := s.transport.send(ctx, newBody(&batch{id: requestID()}, false))
-	if out.verdict == refused {
+	out := s.transport.send(ctx, s.transport.newBody(&batch{id: requestID()}, false))
+	switch {
+	case out.verdict == refused && isAcroAnswer(out.err): // an Acro endpoint takes no request without events
+		out = outcome{verdict: accepted}
+	case out.verdict == refused:
 		out = outcome{verdict: blocked, err: cause}
 	}
 	s.gate.report(pass, out)

@@ -57,6 +57,7 @@ type transport struct {
 	url     string
 	key     string
 	timeout time.Duration
+	acro    bool // the endpoint takes conversations, see acro.go
 
 	gzip       atomic.Bool // compress
 	gzipProven atomic.Bool // a compressed request was accepted
@@ -64,6 +65,9 @@ type transport struct {
 
 func newTransport(cfg *Config) *transport {
 	t := &transport{url: cfg.Host + collectPath, key: cfg.APIKey, timeout: cfg.AttemptTimeout}
+	if cfg.isAcro() {
+		t.url, t.acro = cfg.Host+cfg.acroPath(), true
+	}
 	t.gzip.Store(cfg.compress())
 	client := http.Client{}
 	if cfg.HTTPClient != nil {
@@ -104,8 +108,12 @@ func (t *transport) send(ctx context.Context, body *body) outcome {
 	if body.packed != nil {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
-	req.Header.Set("Content-Type", "application/proto")
-	req.Header.Set("Connect-Protocol-Version", "1")
+	if t.acro {
+		req.Header.Set("Content-Type", "application/json")
+	} else {
+		req.Header.Set("Content-Type", "application/proto")
+		req.Header.Set("Connect-Protocol-Version", "1")
+	}
 	req.Header.Set("Authorization", "Bearer "+t.key)
 	// Lets net/http replay the request when a kept connection turns out dead. A nil value is not sent.
 	req.Header["Idempotency-Key"] = nil
@@ -165,6 +173,9 @@ func (t *transport) classify(resp *http.Response) outcome {
 		out.verdict = refused
 	case code == 408, code == 425, code == 429, code >= 500:
 		out.verdict = failed
+	}
+	if t.acro {
+		classifyAcro(&out, err, text)
 	}
 	return out
 }

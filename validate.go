@@ -40,6 +40,8 @@ func newRules(limits Limits) *rules {
 	for tag, rule := range map[string]func(reflect.Value) bool{
 		"nonblank":  func(v reflect.Value) bool { return !isBlank(v.String()) },
 		"text":      func(v reflect.Value) bool { return isText(v.String()) },
+		"uuid36":    func(v reflect.Value) bool { return isUUID(v.String()) },
+		"weburl":    func(v reflect.Value) bool { return isWebURL(v.String()) },
 		"finite":    func(v reflect.Value) bool { return !math.IsNaN(v.Float()) && !math.IsInf(v.Float(), 0) },
 		"data":      func(v reflect.Value) bool { _, ok := encodeData(v.Interface().(map[string]any)); return ok },
 		"timestamp": func(v reflect.Value) bool { return isTimestamp(v.Interface().(time.Time)) },
@@ -89,6 +91,10 @@ func fieldError(b validator.FieldError) *FieldError {
 		e.Rule = "utf8"
 	case "timestamp":
 		e.Rule = "time"
+	case "uuid36":
+		e.Rule, e.Limit = "uuid", "36 characters"
+	case "weburl":
+		e.Rule = "url"
 	case "iso3166_1_alpha2":
 		e.Rule = "country"
 	case "bcp47_language_tag":
