@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -735,4 +736,69 @@ func FuzzParseTranscript(f *testing.F) {
 			t.Fatalf("%s\n%s", written, rewritten)
 		}
 	})
+}
+
+// With a spool, too: until it is full, and when its disk breaks at any step of a transcript.
+func TestTranscriptIsSpooledWholeOrNotAtAll(t *testing.T) {
+	lines := make([]TranscriptLine, 40)
+	for i := range lines {
+		lines[i] = TranscriptLine{TranscriptUser, new(strings.Repeat("x", 4<<10)), time.Time{}}
+	}
+	for _, rule := range []Overflow{OverflowReject, OverflowDropOldest} {
+		synctest.Test(t, func(t *testing.T) {
+			dir, rec := t.TempDir(), down()
+			c := spoolClient(t, dir, rec, func(cfg *Config) {
+				cfg.Overflow, cfg.SpoolMaxBytes, cfg.MaxContentBytes = rule, 1<<20, 8<<10
+			})
+			taken := 0
+			for range 10 {
+				switch err := c.RecordTranscript(bg, minimal(lines...)); {
+				case err == nil:
+					taken++
+				case rule == OverflowDropOldest || !errors.Is(err, ErrBufferFull):
+					t.Fatal(err)
+				}
+				if used := diskUse(t, dir); used > 1<<20 {
+					t.Fatalf("%d bytes on the disk", used)
+				}
+			}
+			s := c.Stats()
+			checkInvariant(t, s)
+			if taken < 3 || rule == OverflowReject && taken == 10 || s.Accepted%uint64(taken) != 0 || s.Accepted < uint64(taken*len(lines)) {
+				t.Errorf("%d transcripts taken, %+v", taken, s)
+			}
+			giveUp(t, c)
+			again := &recorder{}
+			finish(t, spoolClient(t, dir, again, func(cfg *Config) { cfg.SpoolMaxBytes, cfg.MaxContentBytes = 1<<20, 8<<10 }))
+			if got := uint64(len(again.delivered())); got != s.Pending {
+				t.Errorf("%d events came after the restart, %d were left", got, s.Pending)
+			}
+		})
+	}
+	for at := 1; ; at += 3 {
+		steps := 0
+		synctest.Test(t, func(t *testing.T) {
+			disk := &faultyFS{failAt: at, lasts: 1 << 20, err: syscall.ENOSPC}
+			rec := &recorder{}
+			cfg := Config{ProjectID: "p", APIKey: "k", Logger: discard, SpoolDir: t.TempDir(), IdleTimeout: -1, HTTPClient: rec.client()}
+			c, err := newClientWith(cfg, func(dir string) spoolFS { disk.spoolFS = osFS{dir}; return disk })
+			if err != nil {
+				steps = at // New says so
+				return
+			}
+			for range 3 {
+				if err := c.RecordTranscript(bg, minimal(lines...)); err != nil {
+					t.Errorf("step %d: %v", at, err)
+				}
+			}
+			finish(t, c)
+			if got := len(rec.delivered()); got != 3*(len(lines)+2) {
+				t.Errorf("step %d: %d events delivered", at, got)
+			}
+			steps = disk.steps
+		})
+		if t.Failed() || steps < at {
+			return
+		}
+	}
 }
