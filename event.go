@@ -13,11 +13,11 @@ import (
 type EventType string
 
 const (
-	EventIdentify      EventType = "user_recognize"
-	EventOpenSession   EventType = "session_open"
-	EventCloseSession  EventType = "session_close"
-	EventCreateMessage EventType = "message_create"
-	EventFeedback      EventType = "feedback_create"
+	EventIdentify      EventType = "user_recognize"  // a [User]
+	EventOpenSession   EventType = "session_open"    // a [Session]
+	EventCloseSession  EventType = "session_close"   // a [SessionEnd]
+	EventCreateMessage EventType = "message_create"  // a [Message]
+	EventFeedback      EventType = "feedback_create" // a [MessageFeedback] or [SessionFeedback]
 )
 
 // Event is one recorded thing, as [Config.BeforeSend] sees it before it is encoded. Exactly one of the pointers is set;

@@ -9,6 +9,7 @@ import (
 type FeedbackType string
 
 const (
+	// ThumbsUp and ThumbsDown are the two votes.
 	ThumbsUp   FeedbackType = "thumbs_up"
 	ThumbsDown FeedbackType = "thumbs_down"
 	// ThumbsNone takes the voter's vote back, with its comment, reasons and score: as if it had never been given.

@@ -48,15 +48,15 @@ const (
 	maxToolText    = 16384
 )
 
-// Outcome says what an answer was.
+// Outcome says what an answer was. The zero Outcome says nothing.
 type Outcome string
 
 const (
-	OutcomeResponseGenerated  Outcome = "response_generated"
-	OutcomeNotUnderstood      Outcome = "not_understood"
-	OutcomeError              Outcome = "error"
-	OutcomeEscalationRequired Outcome = "escalation_required"
-	OutcomeFallback           Outcome = "fallback"
+	OutcomeResponseGenerated  Outcome = "response_generated"  // an answer to what was asked
+	OutcomeNotUnderstood      Outcome = "not_understood"      // the assistant said that it did not understand
+	OutcomeError              Outcome = "error"               // no answer: something failed
+	OutcomeEscalationRequired Outcome = "escalation_required" // the assistant asked for a human
+	OutcomeFallback           Outcome = "fallback"            // a stock answer, for want of a better one
 )
 
 // Intent is what a user wanted, as the app understood it.

@@ -9,12 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// Role says who wrote a message.
+// Role says who wrote a message. The zero Role is none, and an error.
 type Role string
 
 const (
-	RoleUser      Role = "user"
-	RoleAssistant Role = "assistant"
+	RoleUser      Role = "user"      // the person the conversation is with
+	RoleAssistant Role = "assistant" // the app
 
 	// The base schema knows only the two above; [Config.Strict] refuses these.
 	RoleSystem Role = "system" // instructions, and events of the system

@@ -36,12 +36,12 @@ type Session struct {
 	Data map[string]any `validate:"data"`
 }
 
-// Channel is what kind of conversation a session is.
+// Channel is what kind of conversation a session is. The zero Channel says nothing.
 type Channel string
 
 const (
-	ChannelChat   Channel = "chat"
-	ChannelTicket Channel = "ticket"
+	ChannelChat   Channel = "chat"   // both sides are there
+	ChannelTicket Channel = "ticket" // answers may take their time
 )
 
 // DefaultAssistantID stands for the assistant of a [Session] that names none.
@@ -152,14 +152,14 @@ const (
 	StatusFailedEscalation SessionStatus = "failedEscalation" // should have been handed on, and nobody was there
 )
 
-// Resolution says what became of a user's concern.
+// Resolution says what became of a user's concern. The zero Resolution says nothing.
 type Resolution string
 
 const (
-	ResolutionInformed  Resolution = "informed"
-	ResolutionResolved  Resolution = "resolved"
-	ResolutionEscalated Resolution = "escalated"
-	ResolutionUndefined Resolution = "undefined"
+	ResolutionInformed  Resolution = "informed"  // the user got information
+	ResolutionResolved  Resolution = "resolved"  // the concern was dealt with
+	ResolutionEscalated Resolution = "escalated" // it was handed on
+	ResolutionUndefined Resolution = "undefined" // the app cannot tell
 )
 
 // CloseSession records that a session is over. It ends at its last activity, not at the moment of this call, and later

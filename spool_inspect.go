@@ -17,6 +17,7 @@ import (
 
 // SpoolInfo is what [InspectSpool] finds in a spool.
 type SpoolInfo struct {
+	// Dir is the directory.
 	Dir string
 	// LockedBy is the process id of the client that has the directory, 0 if none has or it cannot be told.
 	LockedBy int
@@ -38,8 +39,8 @@ type SpoolInfo struct {
 
 // SpoolSegment is one file of a spool.
 type SpoolSegment struct {
-	Name         string
-	Created      time.Time
+	Name         string    // of the file
+	Created      time.Time // when it came into use
 	Lane         int   // the sender that wrote it
 	Bytes        int64 // of the file
 	Events       int   // waiting
