@@ -41,11 +41,11 @@ type SpoolInfo struct {
 type SpoolSegment struct {
 	Name         string    // of the file
 	Created      time.Time // when it came into use
-	Lane         int   // the sender that wrote it
-	Bytes        int64 // of the file
-	Events       int   // waiting
-	Acknowledged int   // events the collector has already
-	Corrupt      int   // events that cannot be read
+	Lane         int       // the sender that wrote it
+	Bytes        int64     // of the file
+	Events       int       // waiting
+	Acknowledged int       // events the collector has already
+	Corrupt      int       // events that cannot be read
 	process      uint32
 	number       uint64
 }
