@@ -16,6 +16,27 @@ type Counts struct {
 	SetAside  map[Reason]int
 	// Foreign counts facts that named another project than their key's. They are stored, in the key's.
 	Foreign int
+	// Ignored counts items of requests that the dialect understood and has no use for: of OpenTelemetry, what is not about
+	// generative AI.
+	Ignored int
+	// Unknown counts members of requests that the dialect does not know, where it counts them.
+	Unknown int
+}
+
+// Add adds what another handler has taken in.
+func (c *Counts) Add(o Counts) {
+	c.Requests += o.Requests
+	c.Stored += o.Stored
+	c.Duplicate += o.Duplicate
+	c.Foreign += o.Foreign
+	c.Ignored += o.Ignored
+	c.Unknown += o.Unknown
+	for reason, count := range o.SetAside {
+		if c.SetAside == nil {
+			c.SetAside = make(map[Reason]int)
+		}
+		c.SetAside[reason] += count
+	}
 }
 
 // counters is a Counts that many requests add to.
