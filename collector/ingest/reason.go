@@ -52,7 +52,7 @@ const (
 // client that allows more should not lose data here, and an index should not have to hold a novel.
 const (
 	MaxIDLength    = 256
-	MaxEmailLength = 256
+	MaxEmailLength = 320
 	MaxProperties  = 256 // custom properties of one event
 	MaxKeyLength   = 256
 	MaxValueLength = 65_536
