@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -93,6 +94,23 @@ func (t *Taker) ReadBody(r *http.Request, limits Limits) (body []byte, done func
 		return nil, nil, refusal(err)
 	}
 	return body, done, nil
+}
+
+// Hold waits until there is room to decode a body of so many items: all that are being decoded, or stored, at once are
+// bounded. The caller calls done when nothing of them is left.
+func (t *Taker) Hold(ctx context.Context, items int) (done func(), refused *Refusal) {
+	n := min(int64(items), itemRoom)
+	waiting, cancel := patience(ctx)
+	defer cancel()
+	if t.room.items.Acquire(waiting, n) != nil {
+		return nil, refusal(errNoRoom)
+	}
+	return func() { t.room.items.Release(n) }, nil
+}
+
+// Items is a bound on how many values a body of JSON has, or the JSON in the text of another body.
+func Items(body []byte) int {
+	return 1 + bytes.Count(body, []byte("{")) + bytes.Count(body, []byte("[")) + bytes.Count(body, []byte(","))
 }
 
 // Store stores a batch, all of it or nothing, counts what became of it, and returns when it is durable. It does so whether or

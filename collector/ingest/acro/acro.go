@@ -126,6 +126,12 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
+	decoded, refused := h.taker.Hold(r.Context(), ingest.Items(body))
+	if refused != nil {
+		h.refuseWith(w, r, refused)
+		return
+	}
+	defer decoded()
 	told, err := read(body)
 	var batch collector.Batch
 	if err == nil {

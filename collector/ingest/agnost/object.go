@@ -24,7 +24,7 @@ func parse(body []byte) (*object, bool) {
 	if !json.Valid(body) || body[0] != '{' {
 		return nil, false
 	}
-	return members(body, ""), true
+	return members(scan.WholeText(body), ""), true // names and values may be kept as they stand
 }
 
 func members(value []byte, field string) *object {

@@ -53,7 +53,10 @@ import (
 	"strconv"
 	"time"
 
+	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
+	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/openalign/align/collector/ingest"
 	"github.com/openalign/align/collector/keys"
@@ -97,12 +100,13 @@ func New(taker *ingest.Taker, require func(http.Handler) http.Handler) (traces, 
 // signal is one of the kinds of telemetry.
 type signal struct {
 	rejected string // the member of partialSuccess that counts what was set aside
+	schema   protoreflect.MessageDescriptor
 	read     func(body []byte, isJSON bool, in *intake) error
 }
 
 var (
-	signalTraces = signal{"rejectedSpans", readTraces}
-	signalLogs   = signal{"rejectedLogRecords", readLogs}
+	signalTraces = signal{"rejectedSpans", new(tracev1.TracesData).ProtoReflect().Descriptor(), readTraces}
+	signalLogs   = signal{"rejectedLogRecords", new(logsv1.LogsData).ProtoReflect().Descriptor(), readLogs}
 )
 
 type handler struct {
@@ -141,6 +145,17 @@ func (h *handler) export(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
+	items, err := h.signal.count(body, media == typeJSON)
+	if err != nil {
+		refuse(w, r, &ingest.Refusal{Status: http.StatusBadRequest, Message: err.Error()})
+		return
+	}
+	decoded, refused := h.taker.Hold(r.Context(), items)
+	if refused != nil {
+		refuse(w, r, refused)
+		return
+	}
+	defer decoded()
 	in := &intake{project: key.Project, now: time.Now().UTC()}
 	if err := h.signal.read(body, media == typeJSON, in); err != nil {
 		refuse(w, r, &ingest.Refusal{Status: http.StatusBadRequest, Message: err.Error()})

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/openalign/align/collector/ingest"
 )
 
 var (
@@ -56,24 +58,33 @@ func readLogs(body []byte, isJSON bool, in *intake) error {
 	return nil
 }
 
-func unmarshal(body []byte, isJSON bool, message proto.Message) error {
+// count returns how many items there are to decode in a body, and refuses one with too many.
+func (s signal) count(body []byte, isJSON bool) (items int, err error) {
+	items = ingest.Items(body) // also of the JSON in texts
 	if isJSON {
 		// Every message is an object, so no more are made than there are braces.
 		if bytes.Count(body, []byte("{")) > MaxValues {
-			return errTooMany
+			return 0, errTooMany
 		}
+		return items, nil
+	}
+	n := 0
+	if !values(body, s.schema, 0, &n) {
+		if n > MaxValues {
+			return 0, errTooMany
+		}
+		return 0, errUnreadable
+	}
+	return items + n, nil
+}
+
+func unmarshal(body []byte, isJSON bool, message proto.Message) error {
+	if isJSON {
 		body = bytes.TrimPrefix(body, []byte("\uFEFF"))
 		if (protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: maxDepth}).Unmarshal(body, message) != nil {
 			return errUnreadable // what protojson says may quote content
 		}
 		return nil
-	}
-	n := 0
-	if !values(body, message.ProtoReflect().Descriptor(), 0, &n) {
-		if n > MaxValues {
-			return errTooMany
-		}
-		return errUnreadable
 	}
 	if (proto.UnmarshalOptions{RecursionLimit: maxDepth}).Unmarshal(body, message) != nil {
 		return errUnreadable
