@@ -19,6 +19,8 @@ type Counts struct {
 	// Ignored counts items of requests that the dialect understood and has no use for: of OpenTelemetry, what is not about
 	// generative AI.
 	Ignored int
+	// Refused counts requests that a dialect other than Align's did not take, by status.
+	Refused map[int]int
 	// Unknown counts members of requests that the dialect does not know, where it counts them.
 	Unknown int
 }
@@ -31,11 +33,16 @@ func (c *Counts) Add(o Counts) {
 	c.Foreign += o.Foreign
 	c.Ignored += o.Ignored
 	c.Unknown += o.Unknown
-	for reason, count := range o.SetAside {
-		if c.SetAside == nil {
-			c.SetAside = make(map[Reason]int)
+	addTo(&c.SetAside, o.SetAside)
+	addTo(&c.Refused, o.Refused)
+}
+
+func addTo[K comparable](sum *map[K]int, more map[K]int) {
+	for key, count := range more {
+		if *sum == nil {
+			*sum = make(map[K]int)
 		}
-		c.SetAside[reason] += count
+		(*sum)[key] += count
 	}
 }
 
@@ -52,18 +59,13 @@ func (c *counters) add(appended collector.Appended, reasons map[Reason]int, fore
 	c.counts.Stored += appended.Stored
 	c.counts.Duplicate += appended.Duplicate
 	c.counts.Foreign += foreign
-	for reason, count := range reasons {
-		if c.counts.SetAside == nil {
-			c.counts.SetAside = make(map[Reason]int)
-		}
-		c.counts.SetAside[reason] += count
-	}
+	addTo(&c.counts.SetAside, reasons)
 }
 
 func (c *counters) read() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counts := c.counts
-	counts.SetAside = maps.Clone(counts.SetAside)
+	counts.SetAside, counts.Refused = maps.Clone(counts.SetAside), maps.Clone(counts.Refused)
 	return counts
 }

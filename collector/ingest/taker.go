@@ -46,6 +46,13 @@ func (t *Taker) Ignore(items int) {
 	t.counters.counts.Ignored += items
 }
 
+// Refuse counts a request that was not taken.
+func (t *Taker) Refuse(status int) {
+	t.counters.mu.Lock()
+	defer t.counters.mu.Unlock()
+	addTo(&t.counters.counts.Refused, map[int]int{status: 1})
+}
+
 // Unknown counts members of a request that the dialect does not know.
 func (t *Taker) Unknown(members int) {
 	t.counters.mu.Lock()

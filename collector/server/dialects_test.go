@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -156,6 +157,40 @@ func anyOrder(t *testing.T, exchanges []exchange) {
 		}
 		if got := w.dump(t); got != want {
 			t.Errorf("order %d:\n got %s\nwant %s", n, got, want)
+		}
+	}
+}
+
+// full is a store that takes nothing.
+type full struct {
+	collector.Store
+	err error
+}
+
+func (f full) Append(context.Context, string, collector.Batch) (collector.Appended, error) {
+	return collector.Appended{}, f.err
+}
+
+// A store that is busy, or fails, makes every client come again, and says no more than that; what was refused is counted.
+func TestDialectsPassOnThatTheStoreIsBusyOrFails(t *testing.T) {
+	for name, e := range map[string]exchange{
+		"acro":   tell("", twoLines),
+		"agnost": turn("e1", 0, `"args":"hello"`),
+		"otlp":   exported(t, "/v1/traces", traces(chatSpans()...)),
+	} {
+		for err, want := range map[error]int{collector.ErrBusy: http.StatusTooManyRequests, errors.New("disk /var/align is full"): http.StatusServiceUnavailable} {
+			w := newWorld(t)
+			w.store.Store = full{w.store.Store, err}
+			status, header, body := w.do(t, e)
+			if status != want || header.Get("Retry-After") != "1" || strings.Contains(body, "disk") || body == "" {
+				t.Errorf("%s: %d %s, Retry-After %q; want %d", name, status, body, header.Get("Retry-After"), want)
+			}
+			if told := strings.Contains(w.log.String(), "disk /var/align is full"); told != (want == http.StatusServiceUnavailable) {
+				t.Errorf("%s: the operator is told of the disk: %v", name, told)
+			}
+			if counts := w.server.IngestedByDialect()[name]; counts.Refused[want] != 1 || counts.Requests != 0 {
+				t.Errorf("%s: counts %+v", name, counts)
+			}
 		}
 	}
 }

@@ -258,7 +258,10 @@ func TestOTLPForms(t *testing.T) {
 			&logsv1.LogRecord{Body: valueOf("plain log line"), TimeUnixNano: nanos(1)})),
 		"an event for each message": exported(t, otlp.TracesPath, traces(old)),
 		"prompt and completion":     exported(t, otlp.TracesPath, traces(older)),
-		"details on a span":         exported(t, otlp.TracesPath, traces(details)),
+		"messages spread over attributes": exported(t, otlp.TracesPath, traces(operation(1, "gen_ai.prompt.0.role", "system", "gen_ai.prompt.0.content", "You help.",
+			"gen_ai.prompt.1.role", "user", "gen_ai.prompt.1.content", "Hello", "gen_ai.completion.0.role", "assistant", "gen_ai.completion.0.content", "Hi!",
+			"gen_ai.completion.0.finish_reason", "stop"))),
+		"details on a span": exported(t, otlp.TracesPath, traces(details)),
 	} {
 		w := newWorld(t)
 		w.exchange(t, e)

@@ -179,6 +179,7 @@ func (h *handler) refuseWith(w http.ResponseWriter, r *http.Request, refused *in
 }
 
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, status int, message string) {
+	h.taker.Refuse(status)
 	h.log(r.Context(), slog.LevelInfo, "conversation refused", status, "reason", message)
 	answer(w, status, map[string]string{"error": message, "requestId": requestID(r.Context())})
 }

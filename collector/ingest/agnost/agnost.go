@@ -101,49 +101,50 @@ type reader func(project string, o *object, now time.Time) (facts []collector.Fa
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, read reader) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		refuse(w, &ingest.Refusal{Status: http.StatusMethodNotAllowed, Message: "use POST"})
+		h.refuse(w, &ingest.Refusal{Status: http.StatusMethodNotAllowed, Message: "use POST"})
 		return
 	}
 	organisation := strings.ToLower(strings.TrimSpace(r.Header.Get("x-org-id")))
 	project, known := h.projects[organisation]
 	switch {
 	case organisation == "":
-		refuse(w, &ingest.Refusal{Status: http.StatusUnauthorized, Message: "send the organisation's id as x-org-id"})
+		h.refuse(w, &ingest.Refusal{Status: http.StatusUnauthorized, Message: "send the organisation's id as x-org-id"})
 		return
 	case !known:
-		refuse(w, &ingest.Refusal{Status: http.StatusForbidden, Message: "this organisation is not known here"})
+		h.refuse(w, &ingest.Refusal{Status: http.StatusForbidden, Message: "this organisation is not known here"})
 		return
 	}
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		w.Header().Set("Accept-Post", "application/json")
-		refuse(w, &ingest.Refusal{Status: http.StatusUnsupportedMediaType, Message: "send application/json"})
+		h.refuse(w, &ingest.Refusal{Status: http.StatusUnsupportedMediaType, Message: "send application/json"})
 		return
 	}
 	body, done, refused := h.taker.ReadBody(r, ingest.Limits{Wire: MaxBytes, Body: MaxBytes})
 	if refused != nil {
-		refuse(w, refused)
+		h.refuse(w, refused)
 		return
 	}
 	defer done()
 	o, ok := parse(body)
 	if !ok {
-		refuse(w, &ingest.Refusal{Status: http.StatusBadRequest, Message: "the body must be a JSON object"})
+		h.refuse(w, &ingest.Refusal{Status: http.StatusBadRequest, Message: "the body must be a JSON object"})
 		return
 	}
 	facts, answer, err := read(project, o, time.Now().UTC())
 	if err != nil {
-		refuse(w, &ingest.Refusal{Status: http.StatusUnprocessableEntity, Message: err.Error()})
+		h.refuse(w, &ingest.Refusal{Status: http.StatusUnprocessableEntity, Message: err.Error()})
 		return
 	}
 	if refused := h.taker.Store(r.Context(), project, collector.Batch{Facts: facts}); refused != nil {
-		refuse(w, refused)
+		h.refuse(w, refused)
 		return
 	}
 	h.taker.Unknown(o.unknown())
 	respond(w, http.StatusOK, answer)
 }
 
-func refuse(w http.ResponseWriter, refused *ingest.Refusal) {
+func (h *Handler) refuse(w http.ResponseWriter, refused *ingest.Refusal) {
+	h.taker.Refuse(refused.Status)
 	if refused.RetryAfter {
 		w.Header().Set("Retry-After", "1")
 	}

@@ -178,6 +178,9 @@ func (o *operation) takeAttributes(a attributes) {
 	o.instructions = append(o.instructions, messagesOf(a["gen_ai.system_instructions"], "system")...)
 	o.input = append(o.input, messagesOf(a["gen_ai.input.messages"], "user")...)
 	o.output = append(o.output, messagesOf(a["gen_ai.output.messages"], "assistant")...)
+	if len(o.input)+len(o.output) == 0 {
+		o.input, o.output = flatMessages(a, "gen_ai.prompt.", "user"), flatMessages(a, "gen_ai.completion.", "assistant")
+	}
 }
 
 // takeMessage reads an event that is one message: as its body, or where it has none as its attributes.

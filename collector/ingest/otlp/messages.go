@@ -3,6 +3,7 @@ package otlp
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
@@ -110,6 +111,26 @@ func messageIn(object map[string]any, role string) (m said, ok bool) {
 		m.calls = []call{{id: firstText(object, "id", "tool_call_id"), name: firstText(object, "name"), result: m.text()}}
 	}
 	return m, len(m.texts) > 0 || len(m.calls) > 0 || len(parts) > 0
+}
+
+// flatMessages reads messages that are spread over attributes: prefix, the message's number from 0, and .role, .content and the
+// like.
+func flatMessages(a attributes, prefix, role string) (all []said) {
+	for i := range MaxMessages {
+		object := make(map[string]any)
+		for _, member := range []string{"role", "content", "finish_reason", "tool_call_id"} {
+			if value := a[prefix+strconv.Itoa(i)+"."+member]; value != nil {
+				object[member] = plain(value)
+			}
+		}
+		if len(object) == 0 {
+			break
+		}
+		if m, ok := messageIn(object, role); ok {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // part adds a part of a message. Parts other than text and tools (reasoning, images, files) have no words that were said.

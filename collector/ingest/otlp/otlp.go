@@ -27,7 +27,8 @@
 // of these, for who sends the same twice shows it twice. Older conventions, with an event for each message (gen_ai.system.message,
 // gen_ai.user.message, gen_ai.assistant.message, gen_ai.tool.message, gen_ai.choice, gen_ai.content.prompt and
 // gen_ai.content.completion), are read the same way: the events of a span together are its input and output. As log records
-// they must come in one request, as batching exporters send them but at the edges of a batch.
+// they must come in one request, as batching exporters send them but at the edges of a batch. So are messages that are spread
+// over attributes gen_ai.prompt.0.role, gen_ai.prompt.0.content, gen_ai.completion.0.content and so on.
 //
 // Spans of agents and of tools (invoke_agent, execute_tool, …) repeat what the model's spans say. They are ignored.
 //
@@ -83,12 +84,12 @@ func New(taker *ingest.Taker, require func(http.Handler) http.Handler) (traces, 
 	handler := func(signal signal) http.Handler {
 		h := &handler{taker, signal}
 		checked := reply.Instead(require, http.HandlerFunc(h.export), func(w http.ResponseWriter, r *http.Request, status int, message string) {
-			refuse(w, r, &ingest.Refusal{Status: status, Message: message})
+			h.refuse(w, r, &ingest.Refusal{Status: status, Message: message})
 		})
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodPost {
 				w.Header().Set("Allow", http.MethodPost)
-				refuse(w, r, &ingest.Refusal{Status: http.StatusMethodNotAllowed, Message: "use POST"})
+				h.refuse(w, r, &ingest.Refusal{Status: http.StatusMethodNotAllowed, Message: "use POST"})
 				return
 			}
 			checked.ServeHTTP(w, r)
@@ -130,39 +131,39 @@ func mediaType(r *http.Request) string {
 func (h *handler) export(w http.ResponseWriter, r *http.Request) {
 	key, ok := keys.FromContext(r.Context())
 	if !ok {
-		refuse(w, r, &ingest.Refusal{Status: http.StatusUnauthorized, Message: "an API key is needed"})
+		h.refuse(w, r, &ingest.Refusal{Status: http.StatusUnauthorized, Message: "an API key is needed"})
 		return
 	}
 	media := mediaType(r)
 	if media != typeProto && media != typeJSON {
 		w.Header().Set("Accept-Post", typeProto+", "+typeJSON)
-		refuse(w, r, &ingest.Refusal{Status: http.StatusUnsupportedMediaType, Message: "send " + typeProto + " or " + typeJSON})
+		h.refuse(w, r, &ingest.Refusal{Status: http.StatusUnsupportedMediaType, Message: "send " + typeProto + " or " + typeJSON})
 		return
 	}
 	body, done, refused := h.taker.ReadBody(r, ingest.Limits{Wire: MaxWireBytes, Body: MaxBodyBytes})
 	if refused != nil {
-		refuse(w, r, refused)
+		h.refuse(w, r, refused)
 		return
 	}
 	defer done()
 	items, err := h.signal.count(body, media == typeJSON)
 	if err != nil {
-		refuse(w, r, &ingest.Refusal{Status: http.StatusBadRequest, Message: err.Error()})
+		h.refuse(w, r, &ingest.Refusal{Status: http.StatusBadRequest, Message: err.Error()})
 		return
 	}
 	decoded, refused := h.taker.Hold(r.Context(), items)
 	if refused != nil {
-		refuse(w, r, refused)
+		h.refuse(w, r, refused)
 		return
 	}
 	defer decoded()
 	in := &intake{project: key.Project, now: time.Now().UTC()}
 	if err := h.signal.read(body, media == typeJSON, in); err != nil {
-		refuse(w, r, &ingest.Refusal{Status: http.StatusBadRequest, Message: err.Error()})
+		h.refuse(w, r, &ingest.Refusal{Status: http.StatusBadRequest, Message: err.Error()})
 		return
 	}
 	if refused := h.taker.Store(r.Context(), key.Project, in.batch); refused != nil {
-		refuse(w, r, refused)
+		h.refuse(w, r, refused)
 		return
 	}
 	h.taker.Ignore(in.ignored)
@@ -193,7 +194,8 @@ func accept(w http.ResponseWriter, media, member string, rejected int) {
 }
 
 // refuse answers with a google.rpc.Status {code = 1, message = 2}.
-func refuse(w http.ResponseWriter, r *http.Request, refused *ingest.Refusal) {
+func (h *handler) refuse(w http.ResponseWriter, r *http.Request, refused *ingest.Refusal) {
+	h.taker.Refuse(refused.Status)
 	code, known := codes[refused.Status]
 	if !known {
 		code = codeUnknown
