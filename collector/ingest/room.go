@@ -17,7 +17,7 @@ const (
 	largeRoom = 96 << 20
 	// itemRoom is for what dialects decode as a whole: values of JSON, or of a schema, which take some 250 bytes each once
 	// they are decoded and turned into facts, and as little as two before.
-	itemRoom = 500_000
+	itemRoom = 250_000
 )
 
 // room is the memory there is for bodies. A request takes of small first and then, at most once, of large. Who has of large

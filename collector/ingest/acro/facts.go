@@ -2,6 +2,7 @@ package acro
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -68,12 +69,11 @@ type writer struct {
 
 // facts returns what a transcript says, all of it or, with an error, nothing.
 func (t *transcript) facts(project string, now time.Time) (collector.Batch, error) {
-	said, err := json.Marshal(t)
+	said, err := t.digest()
 	if err != nil {
 		return collector.Batch{}, fmt.Errorf("the conversation cannot be read: %w", err) // years outside of JSON's are not let in
 	}
-	sum := sha256.Sum256(said)
-	w := &writer{project: project, told: t, said: string(sum[:]), now: now}
+	w := &writer{project: project, told: t, said: said, now: now}
 	steps := []func() error{w.open, w.recognize, w.messages, w.close}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -81,6 +81,40 @@ func (t *transcript) facts(project string, now time.Time) (collector.Batch, erro
 		}
 	}
 	return collector.Batch{Facts: w.facts}, nil
+}
+
+// digest is the same for transcripts that say the same. Lines are hashed one by one, since as JSON they would take as much
+// room again as the body.
+func (t *transcript) digest() (string, error) {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	add := func(text string) {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(text)))
+		sum.Write(length[:])
+		for len(text) > 0 {
+			n := min(len(text), 4096)
+			sum.Write([]byte(text[:n]))
+			text = text[n:]
+		}
+	}
+	add(string(text))
+	for _, l := range t.Lines {
+		add(l.Role)
+		if l.Content != nil {
+			add("said")
+			add(*l.Content)
+		}
+		if l.Time != nil {
+			add("at")
+			add(l.Time.Format(time.RFC3339Nano))
+		}
+		add("")
+	}
+	return string(sum.Sum(nil)), nil
 }
 
 func (w *writer) open() error {

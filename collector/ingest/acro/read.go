@@ -17,7 +17,7 @@ import (
 	"github.com/openalign/align/collector/ingest/internal/scan"
 )
 
-// transcript is what a request says. As JSON it is also what two requests that say the same have in common.
+// transcript is what a request says. Its JSON serves to tell whether two requests say the same.
 type transcript struct {
 	ConversationID      string     `json:"conversationId"`
 	Start               time.Time  `json:"start"`
@@ -36,16 +36,16 @@ type transcript struct {
 	AudioURL            string     `json:"audioUrl"`
 	Transfer            *bool      `json:"transfer"`
 	Completed           *bool      `json:"completed"`
-	Lines               []line     `json:"lines"`
+	Lines               []line     `json:"-"`
 
 	unknown int // members that are none of these, here and in lines
 }
 
 // line is one message. Its content is nil where the request says null.
 type line struct {
-	Role    string     `json:"role"`
-	Content *string    `json:"content"`
-	Time    *time.Time `json:"timestamp"`
+	Role    string
+	Content *string
+	Time    *time.Time
 }
 
 // read reads a request. An error names the field and the rule, and quotes neither.
