@@ -271,3 +271,78 @@ func TestAcroTellingAgainReplaces(t *testing.T) {
 		t.Errorf("%d facts, want 21", got)
 	}
 }
+
+// AC-5: every form of a date that clients send, and what is meant where no zone is given.
+func TestAcroDates(t *testing.T) {
+	noon := time.Date(2024, 1, 2, 12, 0, 0, 0, time.UTC)
+	for date, want := range map[string]time.Time{
+		`"2024-01-02T12:00:00Z"`:             noon,
+		`"2024-01-02T12:00:00.000Z"`:         noon, // JavaScript
+		`"2024-01-02T12:00:00"`:              noon, // Python's datetime.isoformat
+		`"2024-01-02T12:00:00.000005"`:       noon.Add(5 * time.Microsecond),
+		`"2024-01-02T12:00:00.123456789Z"`:   noon.Add(123456789),
+		`"2024-01-02T14:00:00+02:00"`:        noon,
+		`"2024-01-02T14:00:00.000005+02:00"`: noon.Add(5 * time.Microsecond),
+		`"2024-01-02T14:00:00+0200"`:         noon,
+		`"2024-01-02T12:00"`:                 noon,
+		`"2024-01-02 12:00:00"`:              noon, // Python's str(datetime)
+		`"2024-01-02 12:00:00.000005+00:00"`: noon.Add(5 * time.Microsecond),
+		`"2024-01-02"`:                       noon.Add(-12 * time.Hour),
+		`1704196800000`:                      noon,
+		`"2024\u002d01-02T12:00:00Z"`:        noon, // JSON
+	} {
+		w := newWorld(t)
+		e := tell("", "")
+		e.body = strings.Replace(e.body, `"2026-03-14T12:00:00Z"`, date, 1)
+		w.exchange(t, e)
+		if got := w.conversation(t, conversationID).StartTime; !got.Equal(want) {
+			t.Errorf("%s is %v, want %v", date, got, want)
+		}
+	}
+}
+
+// AC-6 and AC-7: limits are code points, and what is at the limit is taken.
+func TestAcroTakesWhatIsAtTheLimit(t *testing.T) {
+	w := newWorld(t)
+	é := func(n int) string { return strings.Repeat("é", n) }
+	email := strings.Repeat("x", 310) + "@b.example"
+	w.exchange(t, tell(`,"customerId":"`+é(64)+`","customerEmail":"`+email+`","customerPhone":"`+é(128)+`","agentId":"`+é(64)+
+		`","agentVersion":"`+é(128)+`","source":"`+é(64)+`","externalCompanyId":"`+é(64)+`","externalCompanyName":"`+é(256)+
+		`","externalCompanyType":"`+é(128)+`","duration":1000000000,"end":null,"transfer":null,"textUrl":"","audioUrl":null`, twoLines))
+	u, err := w.store.User(t.Context(), project, é(64))
+	if err != nil || u.Email != email || u.CompanyName != é(256) || u.Properties["phone"] != é(128) {
+		t.Errorf("user %+v, %v", u, err)
+	}
+	for _, fact := range w.store.batches[0].Facts {
+		if s := fact.Event.GetProperties().GetSessionProperties(); s != nil && (s.Transfer != nil || s.Completed != nil || s.GetOutcome() != "") {
+			t.Errorf("absent booleans are told: %v (AC-8)", s)
+		}
+	}
+}
+
+// AC-8 and AC-14: absent is not false.
+func TestAcroOutcome(t *testing.T) {
+	for with, want := range map[string]string{
+		``:                                    "<nil> <nil> ",
+		`,"transfer":true`:                    "true <nil> agent",
+		`,"transfer":true,"completed":true`:   "true true agent",
+		`,"transfer":false,"completed":true`:  "false true botHandled",
+		`,"completed":true`:                   "<nil> true botHandled",
+		`,"transfer":false,"completed":false`: "false false ",
+		`,"completed":false`:                  "<nil> false ",
+	} {
+		w := newWorld(t)
+		w.exchange(t, tell(with, twoLines))
+		facts := w.store.batches[0].Facts
+		end := facts[len(facts)-1].Event.GetProperties().GetSessionProperties()
+		show := func(b *bool) string {
+			if b == nil {
+				return "<nil>"
+			}
+			return fmt.Sprint(*b)
+		}
+		if got := show(end.Transfer) + " " + show(end.Completed) + " " + end.GetOutcome(); got != want {
+			t.Errorf("%s: %q, want %q", with, got, want)
+		}
+	}
+}
