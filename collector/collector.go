@@ -113,7 +113,7 @@ type Conversation struct {
 	// end time it reports where that is later: what it says is over cannot still be open. Zero when there is none.
 	CloseTime   time.Time
 	CloseReason string
-	// MessageCount counts distinct message indexes.
+	// MessageCount counts distinct message indexes, without those behind the end of a transcript; see [Message].
 	MessageCount int
 	// Vote is the latest vote by [Order] on the session as a whole.
 	Vote Vote
@@ -160,6 +160,13 @@ const (
 )
 
 // Message is the current version of a message: of all events at its index, the last by [Order].
+//
+// An event that tells a whole transcript says how many messages there are. The last such event by [Order] hides every message
+// at a higher index whose current version is of an earlier event. Its facts stay.
+//
+// Where a client does not count messages, each has a place instead (time, turn, part: see the ingestion schema), which takes
+// the index's part in all of this. They follow those with an index, and are numbered on as they stand: an older message that
+// comes late moves the numbers after it, not the order.
 type Message struct {
 	Index    int32
 	Role     string // user, assistant, system, tool or human
@@ -243,6 +250,8 @@ type Store interface {
 
 	// CreateKey keeps a new key.
 	CreateKey(ctx context.Context, key Key) error
+	// HasProject reports whether there is such a project: whether a key was ever made for it.
+	HasProject(ctx context.Context, project string) (bool, error)
 	// KeyByHash returns the key with that hash, or ErrNotFound.
 	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
 

@@ -10,6 +10,7 @@ require (
 	github.com/google/uuid v1.6.0
 	github.com/openalign/align v0.0.0
 	github.com/schollz/progressbar/v3 v3.19.1
+	go.opentelemetry.io/proto/otlp v1.11.1
 	golang.org/x/sync v0.24.0
 	golang.org/x/term v0.47.0
 	google.golang.org/protobuf v1.36.12

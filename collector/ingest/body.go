@@ -40,9 +40,9 @@ const maxDeflate = 1032
 
 // readBody reads a body and undoes its compression, both bounded: nothing is decompressed beyond the limit, not even to
 // find out how large it is. It waits until there is room. The caller calls done when it needs the body no more.
-func (r room) readBody(req *http.Request) (body []byte, done func(), err error) {
-	if req.ContentLength > MaxWireBytes {
-		return nil, nil, tooLarge(MaxWireBytes, "")
+func (r room) readBody(req *http.Request, limits Limits) (body []byte, done func(), err error) {
+	if req.ContentLength > limits.Wire {
+		return nil, nil, tooLarge(limits.Wire, "")
 	}
 	zipped := false
 	switch strings.ToLower(req.Header.Get("Content-Encoding")) {
@@ -52,7 +52,7 @@ func (r room) readBody(req *http.Request) (body []byte, done func(), err error) 
 	default:
 		return nil, nil, errEncoding
 	}
-	most := int64(MaxWireBytes) + 1 // what may come of a body whose length is not said, to see that it is too much
+	most := limits.Wire + 1 // what may come of a body whose length is not said, to see that it is too much
 	if req.ContentLength >= 0 {
 		most = req.ContentLength
 	}
@@ -65,9 +65,9 @@ func (r room) readBody(req *http.Request) (body []byte, done func(), err error) 
 			share.keep(0)
 		}
 	}()
-	body, err = share.readWire(req, most, zipped)
+	body, err = share.readWire(req, most, zipped, limits)
 	if err == nil && zipped && len(body) > 0 {
-		body, err = share.unzip(req.Context(), body)
+		body, err = share.unzip(req.Context(), body, limits)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -78,7 +78,7 @@ func (r room) readBody(req *http.Request) (body []byte, done func(), err error) 
 
 // readWire reads a body of at most most bytes as it comes over the wire. When it is more than small, room for what it will
 // be decompressed is taken with that for the rest of it.
-func (s *share) readWire(req *http.Request, most int64, zipped bool) ([]byte, error) {
+func (s *share) readWire(req *http.Request, most int64, zipped bool, limits Limits) ([]byte, error) {
 	first, err := io.ReadAll(io.LimitReader(req.Body, s.small))
 	if err != nil {
 		return nil, errDamaged
@@ -88,20 +88,20 @@ func (s *share) readWire(req *http.Request, most int64, zipped bool) ([]byte, er
 	}
 	more := most - s.small
 	if zipped {
-		more += MaxBodyBytes
+		more += limits.Body
 	}
 	if s.takeLarge(req.Context(), more) != nil {
 		return nil, errNoRoom
 	}
-	return readAtMost(io.MultiReader(bytes.NewReader(first), req.Body), MaxWireBytes, "")
+	return readAtMost(io.MultiReader(bytes.NewReader(first), req.Body), limits.Wire, "")
 }
 
 // unzip decompresses a body that came in full: its client has done its part and may hang up.
-func (s *share) unzip(ctx context.Context, wire []byte) ([]byte, error) {
+func (s *share) unzip(ctx context.Context, wire []byte, limits Limits) ([]byte, error) {
 	if s.large == 0 {
 		ctx, cancel := patience(ctx)
 		defer cancel()
-		if s.takeLarge(ctx, min(maxDeflate*int64(len(wire)), MaxBodyBytes)) != nil {
+		if s.takeLarge(ctx, min(maxDeflate*int64(len(wire)), limits.Body)) != nil {
 			return nil, errNoRoom
 		}
 	}
@@ -109,7 +109,7 @@ func (s *share) unzip(ctx context.Context, wire []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: not gzip", errBroken)
 	}
-	return readAtMost(plain, MaxBodyBytes, " after decompression")
+	return readAtMost(plain, limits.Body, " after decompression")
 }
 
 func readAtMost(from io.Reader, limit int64, when string) ([]byte, error) {
@@ -129,18 +129,19 @@ func tooLarge(limit int64, when string) error {
 
 // refuse answers a body that readBody refused. Never 408: clients would send the same again.
 func refuse(w http.ResponseWriter, err error) {
-	switch {
-	case errors.Is(err, errTooLarge):
-		reply.Error(w, http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, err.Error())
-	case errors.Is(err, errEncoding):
-		w.Header().Set("Accept-Encoding", "gzip")
-		reply.Error(w, http.StatusUnsupportedMediaType, connect.CodeUnimplemented, err.Error())
-	case errors.Is(err, errNoRoom):
+	refused := refusal(err)
+	if refused.RetryAfter {
 		w.Header().Set("Retry-After", "1")
-		reply.Error(w, http.StatusTooManyRequests, connect.CodeResourceExhausted, err.Error())
-	default:
-		reply.Error(w, http.StatusBadRequest, connect.CodeInvalidArgument, err.Error())
 	}
+	code := connect.CodeInvalidArgument
+	switch refused.Status {
+	case http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
+		code = connect.CodeResourceExhausted
+	case http.StatusUnsupportedMediaType:
+		w.Header().Set("Accept-Encoding", "gzip")
+		code = connect.CodeUnimplemented
+	}
+	reply.Error(w, refused.Status, code, refused.Message)
 }
 
 // withBody is r as Connect is to see it: one plain body of a bare media type.

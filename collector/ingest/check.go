@@ -97,8 +97,10 @@ func checkMessage(message *ingestionv1alpha.EventProperties_MessageProperties) R
 	switch {
 	case message == nil:
 		return PropertiesMissing
-	case message.GetMessageIndexHint() < 1:
+	case message.GetMessageIndexHint() < 1 && message.GetPlace() == nil, message.GetMessageIndexHint() < 0:
 		return IndexOutOfRange
+	case tooLong(message.GetPlace().GetTurn(), MaxIDLength):
+		return TurnTooLong
 	case !knownRole(message):
 		return RoleUnknown
 	case message.GetMessageContent() == "" && message.ContentLength == nil:
@@ -129,8 +131,11 @@ func checkFeedback(feedback *ingestionv1alpha.EventProperties_FeedbackProperties
 	switch feedback.GetFeedbackTarget() {
 	case ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_SESSION:
 	case ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE:
-		if feedback.GetMessageIndexHint() < 1 {
+		if feedback.GetMessageIndexHint() < 1 && feedback.GetMessageTurn() == "" {
 			return IndexOutOfRange
+		}
+		if tooLong(feedback.GetMessageTurn(), MaxIDLength) {
+			return TurnTooLong
 		}
 	default:
 		return TargetUnknown

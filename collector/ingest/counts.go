@@ -16,6 +16,34 @@ type Counts struct {
 	SetAside  map[Reason]int
 	// Foreign counts facts that named another project than their key's. They are stored, in the key's.
 	Foreign int
+	// Ignored counts items of requests that the dialect understood and has no use for: of OpenTelemetry, what is not about
+	// generative AI.
+	Ignored int
+	// Refused counts requests that a dialect other than Align's did not take, by status.
+	Refused map[int]int
+	// Unknown counts members of requests that the dialect does not know, where it counts them.
+	Unknown int
+}
+
+// Add adds what another handler has taken in.
+func (c *Counts) Add(o Counts) {
+	c.Requests += o.Requests
+	c.Stored += o.Stored
+	c.Duplicate += o.Duplicate
+	c.Foreign += o.Foreign
+	c.Ignored += o.Ignored
+	c.Unknown += o.Unknown
+	addTo(&c.SetAside, o.SetAside)
+	addTo(&c.Refused, o.Refused)
+}
+
+func addTo[K comparable](sum *map[K]int, more map[K]int) {
+	for key, count := range more {
+		if *sum == nil {
+			*sum = make(map[K]int)
+		}
+		(*sum)[key] += count
+	}
 }
 
 // counters is a Counts that many requests add to.
@@ -31,18 +59,13 @@ func (c *counters) add(appended collector.Appended, reasons map[Reason]int, fore
 	c.counts.Stored += appended.Stored
 	c.counts.Duplicate += appended.Duplicate
 	c.counts.Foreign += foreign
-	for reason, count := range reasons {
-		if c.counts.SetAside == nil {
-			c.counts.SetAside = make(map[Reason]int)
-		}
-		c.counts.SetAside[reason] += count
-	}
+	addTo(&c.counts.SetAside, reasons)
 }
 
 func (c *counters) read() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counts := c.counts
-	counts.SetAside = maps.Clone(counts.SetAside)
+	counts.SetAside, counts.Refused = maps.Clone(counts.SetAside), maps.Clone(counts.Refused)
 	return counts
 }

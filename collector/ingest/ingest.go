@@ -1,7 +1,7 @@
 // Package ingest takes events in: the dialects clients speak, turned into [collector.Fact]s.
 //
-// There is one dialect so far, Align's: a Connect unary call, binary or JSON, plain or gzip. Its clients live by a few rules
-// that shape this package.
+// This package has Align's own: a Connect unary call, binary or JSON, plain or gzip; and what all dialects share. The others
+// have packages below it: acro, agnost and otlp. Align's clients live by a few rules that shape this package.
 //
 //   - A refused request is lost for good, so a request is refused only when it cannot be read or is not allowed. An event
 //     that is no good is set aside with a [Reason], and the others are stored: events are decoded one by one.
@@ -80,7 +80,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"send application/proto or application/json")
 		return
 	}
-	body, done, err := h.room.readBody(r)
+	body, done, err := h.room.readBody(r, Limits{Wire: MaxWireBytes, Body: MaxBodyBytes})
 	if err != nil {
 		refuse(w, err)
 		return

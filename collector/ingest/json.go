@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/openalign/align/collector/ingest/internal/scan"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
 
@@ -17,13 +18,13 @@ import (
 // that event alone. Other members are skipped, known or not, and so is a byte order mark, which some platforms write.
 func splitJSON(request []byte) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		request = trimSpace(bytes.TrimPrefix(request, []byte("\uFEFF")))
+		request = scan.TrimSpace(bytes.TrimPrefix(request, []byte("\uFEFF")))
 		stopped := false
-		err := walkObject(request, func(name string, value []byte) error {
+		err := scan.Object(request, func(name string, value []byte) error {
 			if name != "events" || string(value) == "null" {
 				return nil
 			}
-			return walkList(value, func(event []byte) error {
+			return scan.List(value, func(event []byte) error {
 				if stopped = !yield(event, nil); stopped {
 					return errNotARequest // anything that ends the walk
 				}
@@ -48,7 +49,7 @@ func decodeJSON(raw []byte) (*ingestionv1alpha.Event, error) {
 	if options.Unmarshal(raw, event) == nil {
 		return event, nil
 	}
-	mended, err := readable(wholeText(raw), event.ProtoReflect().Descriptor())
+	mended, err := readable(scan.WholeText(raw), event.ProtoReflect().Descriptor())
 	if err == nil {
 		event = new(ingestionv1alpha.Event)
 		err = options.Unmarshal(mended, event)
@@ -67,15 +68,15 @@ func tooManyMembers(raw []byte) bool {
 	}
 	count := 0
 	// What cannot be walked is for the decoder to refuse.
-	_ = walkObject(raw, func(name string, value []byte) error {
+	_ = scan.Object(raw, func(name string, value []byte) error {
 		if name != "properties" {
 			return nil
 		}
-		return walkObject(value, func(name string, value []byte) error {
+		return scan.Object(value, func(name string, value []byte) error {
 			if name != "customProperties" && name != "custom_properties" {
 				return nil
 			}
-			return walkObject(value, func(string, []byte) error {
+			return scan.Object(value, func(string, []byte) error {
 				if count++; count > MaxProperties {
 					return errTooManyProperties
 				}
@@ -88,7 +89,7 @@ func tooManyMembers(raw []byte) bool {
 
 // salvageJSONID finds the id of an event that cannot be read as a whole.
 func salvageJSONID(raw []byte) (id string) {
-	_ = walkObject(raw, func(name string, value []byte) error { // as far as it goes
+	_ = scan.Object(raw, func(name string, value []byte) error { // as far as it goes
 		if name == "id" {
 			id = "" // in case it is no text
 			_ = json.Unmarshal(value, &id)
@@ -107,7 +108,7 @@ func salvageJSONID(raw []byte) (id string) {
 func readable(object []byte, schema protoreflect.MessageDescriptor) ([]byte, error) {
 	fields := schema.Fields()
 	values := make([][]byte, fields.Len())
-	err := walkObject(object, func(name string, value []byte) error {
+	err := scan.Object(object, func(name string, value []byte) error {
 		field := fields.ByJSONName(name)
 		if field == nil {
 			field = fields.ByTextName(name)
@@ -155,7 +156,7 @@ func readableValue(value []byte, field protoreflect.FieldDescriptor) ([]byte, er
 func readableMap(object []byte, field protoreflect.FieldDescriptor) ([]byte, error) {
 	var members []member
 	at := make(map[string]int)
-	err := walkObject(object, func(name string, value []byte) (err error) {
+	err := scan.Object(object, func(name string, value []byte) (err error) {
 		if value, err = readableValue(value, field); err != nil {
 			return err
 		}

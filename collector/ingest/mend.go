@@ -28,6 +28,10 @@ func mend(event *ingestionv1alpha.Event, raw []byte, now time.Time) {
 	if bytes.IndexByte(raw, 0) >= 0 || bytes.Contains(raw, []byte(`\u0000`)) {
 		mendText(event.ProtoReflect())
 	}
+	mendTimes(event, now)
+}
+
+func mendTimes(event *ingestionv1alpha.Event, now time.Time) {
 	mendTime(&event.CreateTime, now)
 	properties := event.GetProperties()
 	if session := properties.GetSessionProperties(); session != nil {
@@ -36,6 +40,9 @@ func mend(event *ingestionv1alpha.Event, raw []byte, now time.Time) {
 	}
 	if message := properties.GetMessageProperties(); message != nil {
 		mendTime(&message.MessageCreateTime, now)
+		if place := message.GetPlace(); place != nil {
+			mendTime(&place.Time, now)
+		}
 	}
 	if user := properties.GetUserProperties(); user != nil {
 		mendTime(&user.UserCreateTime, now)

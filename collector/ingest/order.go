@@ -50,12 +50,15 @@ func subjectOf(event *ingestionv1alpha.Event) subject {
 		return subject{kind: "user", part: properties.GetUserProperties().GetUserId()}
 	case collector.TypeMessageCreate:
 		message := properties.GetMessageProperties()
+		if place := message.GetPlace(); message.GetMessageIndexHint() < 1 && place != nil {
+			return subject{"place", message.GetSessionId(), strconv.Itoa(int(place.GetPart())) + " of " + place.GetTurn()}
+		}
 		return subject{"message", message.GetSessionId(), strconv.Itoa(int(message.GetMessageIndexHint()))}
 	case collector.TypeFeedbackCreate:
 		feedback := properties.GetFeedbackProperties()
 		part := "session"
 		if feedback.GetFeedbackTarget() == ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE {
-			part = strconv.Itoa(int(feedback.GetMessageIndexHint()))
+			part = strconv.Itoa(int(feedback.GetMessageIndexHint())) + feedback.GetMessageTurn()
 		}
 		return subject{"feedback", feedback.GetSessionId(), part}
 	default: // opened, closed, opened again

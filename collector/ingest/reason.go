@@ -28,8 +28,10 @@ const (
 	AssistantIDTooLong Reason = "assistant_id_too_long"
 	// EmailTooLong: it exceeds MaxEmailLength. Nothing else about an address is checked.
 	EmailTooLong Reason = "email_too_long"
-	// IndexOutOfRange: a message, or feedback on one, has an index below 1.
+	// IndexOutOfRange: a message, or feedback on one, has an index below 1, and names no place or turn instead.
 	IndexOutOfRange Reason = "index_out_of_range"
+	// TurnTooLong: the name of a turn exceeds MaxIDLength.
+	TurnTooLong Reason = "turn_too_long"
 	// RoleUnknown: neither user nor assistant, nor one of the extended roles. Guessing would put words in a mouth.
 	RoleUnknown Reason = "role_unknown"
 	// ContentEmpty: a message without content that does not say that it was left out (content_length).
@@ -50,7 +52,7 @@ const (
 // client that allows more should not lose data here, and an index should not have to hold a novel.
 const (
 	MaxIDLength    = 256
-	MaxEmailLength = 256
+	MaxEmailLength = 320
 	MaxProperties  = 256 // custom properties of one event
 	MaxKeyLength   = 256
 	MaxValueLength = 65_536

@@ -15,14 +15,17 @@ const (
 	smallRoom  = 32 << 20
 	// largeRoom is for the rest of larger bodies, and for what compressed ones become.
 	largeRoom = 96 << 20
+	// itemRoom is for what dialects decode as a whole: values of JSON, or of a schema, which take some 250 bytes each once
+	// they are decoded and turned into facts, and as little as two before.
+	itemRoom = 250_000
 )
 
 // room is the memory there is for bodies. A request takes of small first and then, at most once, of large. Who has of large
 // never waits for more, so nobody waits for each other.
-type room struct{ small, large *semaphore.Weighted }
+type room struct{ small, large, items *semaphore.Weighted }
 
 func newRoom() room {
-	return room{semaphore.NewWeighted(smallRoom), semaphore.NewWeighted(largeRoom)}
+	return room{semaphore.NewWeighted(smallRoom), semaphore.NewWeighted(largeRoom), semaphore.NewWeighted(itemRoom)}
 }
 
 // share is what one request holds of a room.

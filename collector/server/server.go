@@ -15,6 +15,9 @@ import (
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/conversations"
 	"github.com/openalign/align/collector/ingest"
+	"github.com/openalign/align/collector/ingest/acro"
+	"github.com/openalign/align/collector/ingest/agnost"
+	"github.com/openalign/align/collector/ingest/otlp"
 	"github.com/openalign/align/collector/keys"
 	"github.com/openalign/align/collector/reply"
 )
@@ -24,6 +27,9 @@ type Options struct {
 	// IdleTimeout is how long a session may be without activity before it counts as closed. Zero means
 	// [collector.DefaultIdleTimeout], negative never.
 	IdleTimeout time.Duration
+	// Agnost says which project the events of an organisation belong to, by the organisation's id; see package agnost. That id
+	// is no secret: whoever knows it can send. Empty means that the dialect is not served.
+	Agnost map[string]string
 	// Logger is where the server says what it refuses and sets aside. Nil means [slog.Default].
 	Logger *slog.Logger
 }
@@ -32,12 +38,16 @@ type Options struct {
 // but its health needs a key. It is safe for concurrent use.
 //
 //	POST /ingestion.v1alpha.IngestionService/CollectEvents      ingest keys
+//	     /{application}/conversation                            ingest keys; see package acro
+//	     /v1/traces  /v1/logs                                   ingest keys; see package otlp
+//	     /api/v1/capture-session  /api/v1/capture-event         organisations of Options.Agnost; see package agnost
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
 //	GET  /healthz    200 while the process runs
 //	GET  /readyz     200 while it can store, as of a second ago at most; 503 while it cannot, and once Drain was called
 type Server struct {
 	ready    readiness
 	ingest   *ingest.Handler
+	takers   []*ingest.Taker // of the other dialects
 	handler  http.Handler
 	draining atomic.Bool
 }
@@ -51,14 +61,27 @@ func New(store collector.Store, opts Options) *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle(ingest.Path, keys.Require(collector.ScopeIngest, store, log, s.ingest))
+	maySend := func(next http.Handler) http.Handler { return keys.Require(collector.ScopeIngest, store, log, next) }
+	mux.Handle(ingest.Path, maySend(s.ingest))
+	traces, logs := otlp.New(s.taker("otlp"), maySend)
+	mux.Handle(otlp.TracesPath, traces)
+	mux.Handle(otlp.LogsPath, logs)
+	if len(opts.Agnost) > 0 {
+		handler := agnost.New(s.taker("agnost"), opts.Agnost)
+		mux.HandleFunc(agnost.SessionPath, handler.Session)
+		mux.HandleFunc(agnost.EventPath, handler.Event)
+	}
 	conversationsPath, conversationsHandler := conversations.New(store, idle, log)
 	conversationsHandler = keys.Require(collector.ScopeRead, store, log, conversationsHandler)
 	mux.Handle(conversationsPath, conversationsHandler)
 	mux.Handle(strings.TrimSuffix(conversationsPath, "/"), conversationsHandler) // or the mux would redirect there
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	// A mux of its own: a path with a wildcard in front would conflict with those that end in one.
+	rest := http.NewServeMux()
+	rest.Handle(acro.Pattern, acro.New(s.taker("acro"), store, maySend))
+	rest.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply.Error(w, http.StatusNotFound, connect.CodeUnimplemented, "there is nothing at this path")
 	})
+	mux.Handle("/", rest)
 
 	// From the outside in: the path is made plain first, because the mux answers a path it would clean with a redirect;
 	// refusals wait for the body whoever makes them.
@@ -72,8 +95,30 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // Drain makes the server say that it is not ready, so that whoever balances load sends it no more. It still serves.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Ingested counts what the server has taken in.
-func (s *Server) Ingested() ingest.Counts { return s.ingest.Counts() }
+// Ingested counts what the server has taken in, in all dialects.
+func (s *Server) Ingested() ingest.Counts {
+	var sum ingest.Counts
+	for _, counts := range s.IngestedByDialect() {
+		sum.Add(counts)
+	}
+	return sum
+}
+
+// IngestedByDialect counts what the server has taken in: align, acro, otlp, and agnost where it is served.
+func (s *Server) IngestedByDialect() map[string]ingest.Counts {
+	all := map[string]ingest.Counts{"align": s.ingest.Counts()}
+	for _, taker := range s.takers {
+		all[taker.Dialect()] = taker.Counts()
+	}
+	return all
+}
+
+// taker returns what a dialect's handler takes events in with.
+func (s *Server) taker(dialect string) *ingest.Taker {
+	taker := s.ingest.Taker(dialect)
+	s.takers = append(s.takers, taker)
+	return taker
+}
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
 

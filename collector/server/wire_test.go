@@ -79,10 +79,11 @@ func readCase(t *testing.T, file string) wireCase {
 
 // world is a server on a socket, with a store in a file and a key of each scope.
 type world struct {
-	store *recorder
-	addr  string
-	keys  *strings.Replacer // the placeholders of the golden requests
-	log   *syncBuffer
+	store  *recorder
+	server *server.Server
+	addr   string
+	keys   *strings.Replacer // the placeholders of the golden requests
+	log    *syncBuffer
 }
 
 func newWorld(t *testing.T) *world {
@@ -102,7 +103,8 @@ func newWorld(t *testing.T) *world {
 		"{read key}", newKey(t, store, collector.ScopeRead),
 		"{admin key}", newKey(t, store, collector.ScopeAdmin))
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	web := httptest.NewUnstartedServer(server.New(w.store, server.Options{Logger: log}))
+	w.server = server.New(w.store, server.Options{Logger: log, Agnost: map[string]string{"Org-1": project}})
+	web := httptest.NewUnstartedServer(w.server)
 	web.Config = server.HTTP(web.Config.Handler, log)
 	web.Start()
 	t.Cleanup(web.Close) // before the store's

@@ -69,6 +69,8 @@ func TestWrongCommandLinesSayWhatIsWrong(t *testing.T) {
 		"keys create --project= --scope ingest --data " + t.TempDir(): "project",
 		"launch": "launch",
 		"serve --idle-timeout 0s --data " + t.TempDir(): "--idle-timeout must not be 0",
+		"serve --agnost org= --data " + t.TempDir():     "--agnost needs an organisation",
+		"serve --agnost org --data " + t.TempDir():      "--agnost",
 	} {
 		var out, diagnostics bytes.Buffer
 		if status := run(t.Context(), strings.Fields(line), streams{&out, &diagnostics}); status == 0 {

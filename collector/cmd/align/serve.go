@@ -17,17 +17,23 @@ import (
 
 type serveCommand struct {
 	dataFlag
-	Addr        string        `help:"Address to listen on; port 0 takes a free one (default ${default})." default:"127.0.0.1:7311" placeholder:"HOST:PORT"`
-	IdleTimeout time.Duration `help:"A session without activity for this long counts as closed; negative: never (default ${default})." default:"30m" placeholder:"DURATION"`
-	DrainDelay  time.Duration `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
-	Shutdown    time.Duration `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
-	LogLevel    slog.Level    `help:"Least level that is logged: debug, info, warn or error (default ${default})." default:"info" placeholder:"LEVEL"`
+	Addr        string            `help:"Address to listen on; port 0 takes a free one (default ${default})." default:"127.0.0.1:7311" placeholder:"HOST:PORT"`
+	IdleTimeout time.Duration     `help:"A session without activity for this long counts as closed; negative: never (default ${default})." default:"30m" placeholder:"DURATION"`
+	Agnost      map[string]string `help:"Take in Agnost's dialect from an organisation, for a project. Its id is no secret: whoever knows it can send. Repeatable." placeholder:"ORG=PROJECT"`
+	DrainDelay  time.Duration     `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
+	Shutdown    time.Duration     `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
+	LogLevel    slog.Level        `help:"Least level that is logged: debug, info, warn or error (default ${default})." default:"info" placeholder:"LEVEL"`
 }
 
 // Validate refuses settings that would silently mean something else.
 func (c *serveCommand) Validate() error {
 	if c.IdleTimeout == 0 {
 		return errors.New("--idle-timeout must not be 0: give a time such as 30m, or a negative one so that sessions never close by themselves")
+	}
+	for organisation, project := range c.Agnost {
+		if organisation == "" || project == "" {
+			return errors.New("--agnost needs an organisation's id and a project: ORG=PROJECT")
+		}
 	}
 	return nil
 }
@@ -62,7 +68,7 @@ func (c *serveCommand) firstStart() bool {
 // serve serves until ctx ends. The store closes last: whatever was acknowledged is in it, and so is what requests under
 // way still bring.
 func (c *serveCommand) serve(ctx context.Context, listener net.Listener, store collector.Store, log *slog.Logger) error {
-	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Logger: log})
+	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Logger: log})
 	httpServer := server.HTTP(handler, log)
 
 	failed := make(chan error, 1)

@@ -142,6 +142,22 @@ func (c *closing) join(o *closing) *closing {
 	return c
 }
 
+// ending says that as of a fact the session has exactly count numbered messages: a whole transcript was told. It is
+// immutable; nil is none.
+type ending struct {
+	Count int64 `json:"count"`
+	stamp
+}
+
+// join returns the later one. It alone counts: each tells the whole transcript, so what one before it hid may be there
+// again.
+func (e *ending) join(o *ending) *ending {
+	if e == nil || o != nil && o.compare(e.stamp) > 0 {
+		return o
+	}
+	return e
+}
+
 // session is what is known of a conversation, but for its messages and votes.
 type session struct {
 	First      registers `json:"first,omitempty"`    // the user
@@ -151,6 +167,7 @@ type session struct {
 	Reported   *span     `json:"reported,omitempty"` // last activity, as closes report it
 	Closed     *span     `json:"closed,omitempty"`   // the same, or the close itself where it reports none
 	Close      *closing  `json:"close,omitempty"`
+	Ending     *ending   `json:"ending,omitempty"`
 }
 
 func (s *session) join(o *session) {
@@ -161,6 +178,7 @@ func (s *session) join(o *session) {
 	s.Reported = s.Reported.join(o.Reported)
 	s.Closed = s.Closed.join(o.Closed)
 	s.Close = s.Close.join(o.Close)
+	s.Ending = s.Ending.join(o.Ending)
 }
 
 // times returns when the session started and was last active. A session of which only closes are known took place where
@@ -187,7 +205,8 @@ func (u *user) join(o *user) {
 
 // message is one event at an index.
 type message struct {
-	index         int32
+	index         int64 // as the client counts, or a [collector.Place]
+	turn          int64 // as feedback may name it, see [collector.TurnNumber]; 0 for none
 	role, content string
 	time          int64
 	at            stamp
@@ -208,9 +227,10 @@ func (v *version) join(o version) {
 	v.Properties.joinProperties(o.Properties)
 }
 
-// vote is a voter's thumb on a message, or on the session as a whole where index is 0.
+// vote is a voter's thumb on a message, or on the session as a whole where index is 0. A negative index is a turn's number
+// with the other sign: the vote is on the answer of that turn, wherever it stands.
 type vote struct {
-	index   int32
+	index   int64
 	voter   string
 	vote    collector.Vote
 	comment string
@@ -258,6 +278,7 @@ func deriveOpen(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
 	}
 	s := &session{Active: at(orElse(open.GetSessionStartTime(), id.Time)), Properties: properties(props, id)}
 	s.First.set(regUserID, open.GetUserId(), id)
+	s.Ending = endingOf(open, id)
 	s.Last.set(regAssistantID, open.GetAssistantId(), id)
 	s.Last.set(regTitle, open.GetSessionTitle(), id)
 	p.sessionID, p.session = open.GetSessionId(), s
@@ -271,6 +292,7 @@ func deriveClose(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
 	s := &session{
 		Closed:     at(orElse(end.GetSessionEndTime(), id.Time)),
 		Close:      &closing{Reason: closeReason(end), stamp: id},
+		Ending:     endingOf(end, id),
 		Properties: properties(props, id),
 	}
 	if ns, ok := nanos(end.GetSessionEndTime()); ok {
@@ -307,20 +329,34 @@ func deriveUser(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
 
 func deriveMessage(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
 	m := props.GetMessageProperties()
-	if m.GetSessionId() == "" || m.GetMessageIndexHint() < 1 {
+	place := m.GetPlace()
+	if m.GetSessionId() == "" || m.GetMessageIndexHint() < 1 && place == nil {
 		return
 	}
 	created := orElse(m.GetMessageCreateTime(), id.Time)
 	p.sessionID = m.GetSessionId()
 	p.session = &session{Active: at(created)}
 	p.message = &message{
-		index:      m.GetMessageIndexHint(),
+		index:      int64(m.GetMessageIndexHint()),
 		role:       role(m),
 		content:    m.GetMessageContent(),
 		time:       created,
 		at:         id,
 		properties: properties(props, id),
 	}
+	if p.message.index < 1 {
+		p.message.index = collector.Place(place, fromNanos(id.Time))
+	}
+	if place.GetAnswer() {
+		p.message.turn = collector.TurnNumber(place.GetTurn())
+	}
+}
+
+func endingOf(m *ingestionv1alpha.EventProperties_SessionProperties, id stamp) *ending {
+	if m.MessageCount == nil || m.GetMessageCount() < 0 {
+		return nil
+	}
+	return &ending{int64(m.GetMessageCount()), id}
 }
 
 func deriveFeedback(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
@@ -339,7 +375,12 @@ func deriveFeedback(p *piece, props *ingestionv1alpha.EventProperties, id stamp)
 	switch m.GetFeedbackTarget() {
 	case ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_SESSION:
 	case ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE:
-		if v.index = m.GetMessageIndexHint(); v.index < 1 {
+		v.index = int64(m.GetMessageIndexHint())
+		switch {
+		case v.index >= 1:
+		case m.GetMessageTurn() != "":
+			v.index = -collector.TurnNumber(m.GetMessageTurn())
+		default:
 			return
 		}
 	default:

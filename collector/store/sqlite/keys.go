@@ -21,6 +21,15 @@ func (s *Store) CreateKey(ctx context.Context, key collector.Key) error {
 	return nil
 }
 
+// HasProject reports whether a key was ever made for the project.
+func (s *Store) HasProject(ctx context.Context, project string) (bool, error) {
+	found, err := query(ctx, s.read.hasProject, func(*sql.Rows) (struct{}, error) { return struct{}{}, nil }, project)
+	if err != nil {
+		return false, fmt.Errorf("sqlite: project: %w", err)
+	}
+	return len(found) > 0, nil
+}
+
 // KeyByHash returns the key with that hash, or [collector.ErrNotFound]. The index finds it by its hash, so how long that
 // takes says nothing about the keys there are.
 func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (collector.Key, error) {

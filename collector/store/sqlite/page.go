@@ -47,18 +47,18 @@ func parseConversationToken(token string) (start int64, id string, err error) {
 	return int64(binary.BigEndian.Uint64(b[1:])), string(b[9:]), nil
 }
 
-func messageToken(index int32) string {
-	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32([]byte{tokenMessage}, uint32(index)))
+func messageToken(index int64) string {
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64([]byte{tokenMessage}, uint64(index)))
 }
 
 // parseMessageToken returns the index to go on after; without a token that is 0, as messages count from 1.
-func parseMessageToken(token string) (index int32, err error) {
+func parseMessageToken(token string) (index int64, err error) {
 	if token == "" {
 		return 0, nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) != 5 || b[0] != tokenMessage {
+	if err != nil || len(b) != 9 || b[0] != tokenMessage {
 		return 0, collector.ErrPageToken
 	}
-	return int32(binary.BigEndian.Uint32(b[1:])), nil
+	return int64(binary.BigEndian.Uint64(b[1:])), nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/openalign/align/collector"
@@ -16,7 +17,7 @@ import (
 type reader struct {
 	db *sql.DB
 
-	conversations, messages, exists, totals, user, keyByHash *sql.Stmt
+	conversations, messages, exists, totals, user, keyByHash, hasProject *sql.Stmt
 }
 
 func newReader(ctx context.Context, file string) (*reader, error) {
@@ -37,23 +38,30 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 				coalesce((SELECT p.state FROM session_properties p WHERE p.project = s.project AND p.session_id = s.id), '{}')
 			FROM sessions s WHERE project = ? AND (start_time, id) < (?, ?)
 			ORDER BY start_time DESC, id DESC LIMIT ?`},
-		{&r.messages, `SELECT m.idx, role, content, m.time, properties, versions, coalesce(v.vote, 0), coalesce(v.comment, '')
+		// Votes on a turn are kept under its number. Messages in places have no index of their own: they are counted on from
+		// the last one that has, which is asked for once, and only where there are such.
+		{&r.messages, `SELECT m.idx, role, content, m.time, properties, versions, coalesce(v.vote, 0), coalesce(v.comment, ''),
+				CASE WHEN m.idx < ?5 THEN 0 ELSE
+					(SELECT coalesce(max(idx), 0) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx < ?5 AND hidden = 0) +
+					(SELECT count(*) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx >= ?5 AND idx <= ?3)
+				END
 			FROM messages m LEFT JOIN votes v
-				ON v.project = m.project AND v.session_id = m.session_id AND v.idx = m.idx
+				ON v.project = m.project AND v.session_id = m.session_id AND v.idx = iif(m.turn = 0, m.idx, -m.turn)
 				AND v.voter = (SELECT voter FROM votes w
-					WHERE w.project = m.project AND w.session_id = m.session_id AND w.idx = m.idx AND w.vote <> 0
+					WHERE w.project = m.project AND w.session_id = m.session_id AND w.idx = iif(m.turn = 0, m.idx, -m.turn) AND w.vote <> 0
 					ORDER BY w.event_time DESC, w.event_id DESC LIMIT 1)
-			WHERE m.project = ? AND m.session_id = ? AND m.idx > ?
-			ORDER BY m.idx LIMIT ?`},
+			WHERE m.project = ?1 AND m.session_id = ?2 AND m.idx > ?3 AND m.hidden = 0
+			ORDER BY m.idx LIMIT ?4`},
 		{&r.exists, `SELECT 1 FROM sessions WHERE project = ? AND id = ?`},
 		{&r.totals, `SELECT
 				(SELECT count(*) FROM facts WHERE project = ?1),
 				(SELECT count(*) FROM set_aside WHERE project = ?1),
 				(SELECT count(*) FROM users WHERE project = ?1),
 				(SELECT count(*) FROM sessions WHERE project = ?1),
-				(SELECT count(*) FROM messages WHERE project = ?1),
+				(SELECT count(*) FROM messages WHERE project = ?1) - (SELECT count(*) FROM messages WHERE project = ?1 AND hidden = 1),
 				(SELECT count(*) FROM votes WHERE project = ?1 AND vote <> 0)`},
 		{&r.user, `SELECT state FROM users WHERE project = ? AND id = ?`},
+		{&r.hasProject, `SELECT 1 FROM keys WHERE project = ? LIMIT 1`},
 		{&r.keyByHash, `SELECT hint, project, scope, create_time FROM keys WHERE hash = ?`},
 	} {
 		if *s.stmt, err = db.PrepareContext(ctx, s.query); err != nil {
@@ -116,7 +124,18 @@ func (s *Store) Messages(ctx context.Context, project, conversation string, page
 		return nil, "", err
 	}
 	size := pageSize(page)
-	list, more, err := queryPage(ctx, s.read.messages, scanMessage, size, project, conversation, after, size+1)
+	var indexes []int64 // as kept, of the rows read
+	placed := int64(0)
+	scan := func(rows *sql.Rows) (m collector.Message, bytes int, err error) {
+		m, index, before, bytes, err := scanMessage(rows)
+		if index >= collector.FirstPlace {
+			placed++
+			m.Index = int32(min(before+placed, math.MaxInt32))
+		}
+		indexes = append(indexes, index)
+		return m, bytes, err
+	}
+	list, more, err := queryPage(ctx, s.read.messages, scan, size, project, conversation, after, size+1, int64(collector.FirstPlace))
 	if err != nil {
 		return nil, "", fmt.Errorf("sqlite: messages: %w", err)
 	}
@@ -132,20 +151,22 @@ func (s *Store) Messages(ctx context.Context, project, conversation string, page
 	if !more {
 		return list, "", nil
 	}
-	return list, messageToken(list[len(list)-1].Index), nil
+	return list, messageToken(indexes[len(list)-1]), nil
 }
 
-func scanMessage(rows *sql.Rows) (m collector.Message, bytes int, err error) {
+// scanMessage reads a message, its index as kept, and how many messages come before the first one in a place on this page.
+func scanMessage(rows *sql.Rows) (m collector.Message, index, before int64, bytes int, err error) {
 	var (
 		created int64
 		props   string
 	)
-	if err := rows.Scan(&m.Index, &m.Role, &m.Content, &created, &props, &m.Versions, &m.Vote, &m.Comment); err != nil {
-		return m, 0, err
+	if err := rows.Scan(&index, &m.Role, &m.Content, &created, &props, &m.Versions, &m.Vote, &m.Comment, &before); err != nil {
+		return m, 0, 0, 0, err
 	}
+	m.Index = int32(min(index, math.MaxInt32))
 	m.Time = fromNanos(created)
 	m.Properties, err = decodeProperties(props)
-	return m, len(m.Content) + len(m.Comment) + len(props), err
+	return m, index, before, len(m.Content) + len(m.Comment) + len(props), err
 }
 
 // Totals counts what a project holds. Votes that wait for their message or session count too.

@@ -18,7 +18,7 @@ func (t *transaction) sayMessages(project string, said []*piece) error {
 	}
 	added, err := t.messages.insert(len(said), func(args []any, i int) []any {
 		p, m := said[i], said[i].message
-		return append(args, project, p.sessionID, m.index, m.role, m.content, m.time, properties[i], 1, m.at.Time, m.at.ID)
+		return append(args, project, p.sessionID, m.index, m.turn, m.role, m.content, m.time, properties[i], 1, m.at.Time, m.at.ID)
 	})
 	if err != nil {
 		return err
@@ -44,6 +44,11 @@ func (t *transaction) addVersion(project, session string, m *message) error {
 	if err := t.selectMessage.QueryRow(project, session, m.index).Scan(
 		&seq, &shown.role, &shown.content, &shown.time, &props, &versions, &shown.at.Time, &shown.at.ID); err != nil {
 		return err
+	}
+	if m.turn != 0 { // all at a place are of one turn, or nearly always: any rule will do that does not ask who came first
+		if _, err := exec(t.raiseTurn, project, session, m.index, m.turn); err != nil {
+			return err
+		}
 	}
 	// Until now one event spoke for the index; then all its properties are that event's.
 	first := version{Time: shown.time, stamp: shown.at}

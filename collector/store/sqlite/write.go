@@ -24,6 +24,7 @@ type writer struct {
 
 	insertAside                                          *sql.Stmt
 	selectMessage, updateMessage                         *sql.Stmt
+	raiseTurn, hideMessages, setMessageCount             *sql.Stmt
 	insertVersion, selectVersion, updateVersion          *sql.Stmt
 	upsertVote                                           *sql.Stmt
 	selectSession, upsertSession                         *sql.Stmt
@@ -49,7 +50,7 @@ func newWriter(ctx context.Context, file string) (*writer, error) {
 // Columns in the order in which store and sayMessages give their values.
 const (
 	factColumns    = "project, id, type, time, receive_time, event"
-	messageColumns = "project, session_id, idx, role, content, time, properties, versions, event_time, event_id"
+	messageColumns = "project, session_id, idx, turn, role, content, time, properties, versions, event_time, event_id"
 )
 
 func (w *writer) prepare(ctx context.Context) error {
@@ -70,6 +71,13 @@ func (w *writer) prepare(ctx context.Context) error {
 			FROM messages WHERE project = ? AND session_id = ? AND idx = ?`},
 		{&w.updateMessage, `UPDATE messages SET role = ?, content = ?, time = ?, properties = ?, versions = ?, event_time = ?, event_id = ?
 			WHERE seq = ?`},
+		{&w.raiseTurn, `UPDATE messages SET turn = max(turn, ?4) WHERE project = ?1 AND session_id = ?2 AND idx = ?3`},
+		// Only indexes behind the end can be hidden, or were by an end before it.
+		{&w.hideMessages, `UPDATE messages SET hidden = (idx > ?3 AND (event_time, event_id) < (?4, ?5))
+			WHERE project = ?1 AND session_id = ?2 AND idx < ?6 AND hidden <> (idx > ?3 AND (event_time, event_id) < (?4, ?5))`},
+		{&w.setMessageCount, `UPDATE sessions SET message_count =
+				(SELECT count(*) FROM messages m WHERE m.project = ?1 AND m.session_id = ?2 AND hidden = 0)
+			WHERE project = ?1 AND id = ?2`},
 		{&w.insertVersion, `INSERT INTO versions (project, session_id, idx, digest, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&w.selectVersion, `SELECT state FROM versions WHERE project = ? AND session_id = ? AND idx = ? AND digest = ?`},
 		{&w.updateVersion, `UPDATE versions SET state = ? WHERE project = ? AND session_id = ? AND idx = ? AND digest = ?`},
@@ -246,6 +254,11 @@ func (t *transaction) flush() error {
 		if _, err := exec(t.upsertSession, key.project, key.id, start, last, said.messages, string(state)); err != nil {
 			return err
 		}
+		if known.Ending != nil {
+			if err := t.flushEnding(key, known.Ending); err != nil {
+				return err
+			}
+		}
 		if err := t.flushProperties(key, said.Properties); err != nil {
 			return err
 		}
@@ -256,6 +269,16 @@ func (t *transaction) flush() error {
 		}
 	}
 	return nil
+}
+
+// flushEnding hides the messages behind the end of a transcript, and shows those that no longer are. Whether a message is
+// hidden depends on what is known of both, never on what was before.
+func (t *transaction) flushEnding(key entity, end *ending) error {
+	if _, err := exec(t.hideMessages, key.project, key.id, end.Count, end.Time, end.ID, int64(collector.FirstPlace)); err != nil {
+		return err
+	}
+	_, err := exec(t.setMessageCount, key.project, key.id)
+	return err
 }
 
 // flushProperties writes the custom properties of a session.

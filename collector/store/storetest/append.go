@@ -225,3 +225,20 @@ func zeroTimes() []*timestamppb.Timestamp {
 		{Seconds: 1 << 60}, {Seconds: 1, Nanos: 1 << 30}, // malformed
 	}
 }
+
+func testHasProject(t *testing.T, s *store) {
+	ctx := context.Background()
+	has := func(project string) bool {
+		found, err := s.HasProject(ctx, project)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	equal(t, "before there is a key", has(shop), false)
+	key := collector.Key{Hash: sha256.Sum256([]byte("key")), Project: shop, Scope: collector.ScopeIngest, CreateTime: epoch}
+	if err := s.CreateKey(ctx, key); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "with a key", []bool{has(shop), has("other"), has("")}, []bool{true, false, false})
+}

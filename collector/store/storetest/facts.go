@@ -16,6 +16,7 @@ type (
 	messageProperties  = ingestionv1alpha.EventProperties_MessageProperties
 	userProperties     = ingestionv1alpha.EventProperties_UserProperties
 	feedbackProperties = ingestionv1alpha.EventProperties_FeedbackProperties
+	messagePlace       = ingestionv1alpha.EventProperties_MessageProperties_Place
 )
 
 const (

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
@@ -106,9 +107,10 @@ func randomFact(r *rand.Rand, id string, custom []string) collector.Fact {
 	switch r.IntN(7) {
 	case 0:
 		return opened(id, at, &sessionProperties{SessionId: session, UserId: pick(r, append(historyUsers, "")...),
-			AssistantId: pick(r, "", "support", "sales"), SessionTitle: pick(r, "", "t1", "t2"), SessionStartTime: moment(r)}, custom...)
+			AssistantId: pick(r, "", "support", "sales"), SessionTitle: pick(r, "", "t1", "t2"), SessionStartTime: moment(r),
+			MessageCount: transcriptEnd(r)}, custom...)
 	case 1:
-		return closed(id, at, &sessionProperties{SessionId: session, SessionEndTime: moment(r),
+		return closed(id, at, &sessionProperties{SessionId: session, SessionEndTime: moment(r), MessageCount: transcriptEnd(r),
 			CloseReason: ingestionv1alpha.EventProperties_SessionProperties_CloseReason(r.IntN(5))}, custom...)
 	case 2:
 		return recognized(id, at, &userProperties{UserId: pick(r, historyUsers...), UserEmail: pick(r, "", "a@b", "c@d"),
@@ -117,7 +119,12 @@ func randomFact(r *rand.Rand, id string, custom []string) collector.Fact {
 				CountryCode: pick(r, "", "", "KR", "SE"), City: pick(r, "", "Seoul")},
 			Company: &ingestionv1alpha.EventProperties_UserProperties_Company{Name: pick(r, "", "Acme")}}, custom...)
 	case 3, 4:
-		return created(id, at, &messageProperties{SessionId: session, MessageIndexHint: int32(1 + r.IntN(4)),
+		index, place := int32(1+r.IntN(4)), (*messagePlace)(nil)
+		if r.IntN(3) == 0 {
+			index, place = 0, &messagePlace{Time: moment(r), Turn: pick(r, "turn 1", "turn 2"), Part: int32(r.IntN(3))}
+			place.Answer = place.Part == 2
+		}
+		return created(id, at, &messageProperties{SessionId: session, MessageIndexHint: index, Place: place,
 			MessageRole:    1 + ingestionv1alpha.EventProperties_MessageProperties_Role(r.IntN(2)),
 			ExtendedRole:   ingestionv1alpha.EventProperties_MessageProperties_ExtendedRole(max(0, r.IntN(8)-4)),
 			MessageContent: pick(r, "hello", "hallo"), MessageCreateTime: moment(r)}, custom...)
@@ -126,6 +133,9 @@ func randomFact(r *rand.Rand, id string, custom []string) collector.Fact {
 			UserId: pick(r, "", "ada", "bob"), Comment: pick(r, "", "c1", "c2")}
 		if r.IntN(3) > 0 {
 			f.FeedbackTarget, f.MessageIndexHint = onMessage, int32(1+r.IntN(4))
+		}
+		if r.IntN(4) == 0 {
+			f.FeedbackTarget, f.MessageIndexHint, f.MessageTurn = onMessage, 0, pick(r, "turn 1", "turn 2")
 		}
 		return judged(id, at, f)
 	}
@@ -139,6 +149,14 @@ func moment(r *rand.Rand) *timestamppb.Timestamp {
 		return nil
 	}
 	return stamp(r.IntN(6))
+}
+
+// transcriptEnd says now and then how many messages there are.
+func transcriptEnd(r *rand.Rand) *int32 {
+	if r.IntN(2) == 0 {
+		return nil
+	}
+	return proto.Int32(int32(r.IntN(5)))
 }
 
 func properties(r *rand.Rand) (custom []string) {

@@ -34,10 +34,12 @@ func model(facts []collector.Fact) views {
 		switch f.Event.GetType() {
 		case "session_open":
 			m.open(f, props.GetSessionProperties())
+			m.ends(i, props.GetSessionProperties())
 		case "session_close":
 			m.closed(f, props.GetSessionProperties())
+			m.ends(i, props.GetSessionProperties())
 		case "message_create":
-			m.message(f, props.GetMessageProperties())
+			m.message(i, f, props.GetMessageProperties())
 		case "user_recognize":
 			m.user(f, props.GetUserProperties())
 		case "feedback_create":
@@ -50,17 +52,21 @@ func model(facts []collector.Fact) views {
 type modelSession struct {
 	collector.Conversation
 	activity, ends, closes []time.Time
-	messages               map[int32]*modelMessage
+	messages               map[int64]*modelMessage
+	end                    *int32 // how many numbered messages there are, as of the event at endAt
+	endAt                  int
 }
 
 type modelMessage struct {
 	collector.Message
 	versions map[[2]string]map[string]string // properties by role and content
+	at       int                             // place of its last event in the order
+	turn     int64
 }
 
 type modelVoter struct {
 	session string
-	index   int32
+	index   int64 // or a turn's number, negative
 	voter   string
 }
 
@@ -78,7 +84,7 @@ type modeller struct {
 
 func (m *modeller) session(id string) *modelSession {
 	if m.sessions[id] == nil {
-		m.sessions[id] = &modelSession{Conversation: collector.Conversation{ID: id}, messages: map[int32]*modelMessage{}}
+		m.sessions[id] = &modelSession{Conversation: collector.Conversation{ID: id}, messages: map[int64]*modelMessage{}}
 	}
 	return m.sessions[id]
 }
@@ -117,14 +123,30 @@ func (m *modeller) closed(f collector.Fact, p *sessionProperties) {
 	}
 }
 
-func (m *modeller) message(f collector.Fact, p *messageProperties) {
+// ends takes the word of a whole transcript for how long it is.
+func (m *modeller) ends(at int, p *sessionProperties) {
+	if p.MessageCount != nil {
+		s := m.session(p.SessionId)
+		s.end, s.endAt = p.MessageCount, at
+	}
+}
+
+func (m *modeller) message(order int, f collector.Fact, p *messageProperties) {
 	s := m.session(p.SessionId)
 	at := given(p.MessageCreateTime, f.Time)
 	s.activity = append(s.activity, at)
-	msg := s.messages[p.MessageIndexHint]
+	index := int64(p.MessageIndexHint)
+	if index < 1 {
+		index = collector.Place(p.Place, f.Time)
+	}
+	msg := s.messages[index]
 	if msg == nil {
 		msg = &modelMessage{versions: map[[2]string]map[string]string{}}
-		s.messages[p.MessageIndexHint] = msg
+		s.messages[index] = msg
+	}
+	msg.at = order
+	if p.Place.GetAnswer() {
+		msg.turn = max(msg.turn, collector.TurnNumber(p.Place.GetTurn()))
 	}
 	role := "assistant"
 	switch {
@@ -169,14 +191,16 @@ func (m *modeller) user(f collector.Fact, p *userProperties) {
 func (m *modeller) feedback(at int, p *feedbackProperties) {
 	v := modelVoter{session: p.SessionId, voter: p.UserId}
 	if p.FeedbackTarget == onMessage {
-		v.index = p.MessageIndexHint
+		if v.index = int64(p.MessageIndexHint); v.index < 1 {
+			v.index = -collector.TurnNumber(p.MessageTurn)
+		}
 	}
 	vote := map[string]collector.Vote{"thumbs_up": collector.VoteUp, "thumbs_down": collector.VoteDown, "": collector.VoteNone}[p.Type]
 	m.votes[v] = modelVote{at, vote, p.Comment}
 }
 
 // vote returns the latest vote that stands on a target.
-func (m *modeller) vote(session string, index int32) (latest modelVote) {
+func (m *modeller) vote(session string, index int64) (latest modelVote) {
 	latest.at = -1
 	for voter, v := range m.votes {
 		if voter.session == session && voter.index == index && v.vote != collector.VoteNone && v.at > latest.at {
@@ -196,13 +220,29 @@ func (m *modeller) views(facts int) views {
 		}
 		s.StartTime = slices.MinFunc(started, time.Time.Compare)
 		s.LastActivity = slices.MaxFunc(active, time.Time.Compare)
+		if s.end != nil {
+			maps.DeleteFunc(s.messages, func(index int64, msg *modelMessage) bool {
+				return index < collector.FirstPlace && index > int64(*s.end) && msg.at < s.endAt
+			})
+		}
 		s.MessageCount = len(s.messages)
 		s.Vote = m.vote(id, 0).vote
 		s.Properties = smallest(s.Properties)
 		v.Conversations = append(v.Conversations, s.Conversation)
+		number := int32(0)
 		for _, index := range slices.Sorted(maps.Keys(s.messages)) {
 			msg := s.messages[index].Message
-			current := m.vote(id, index)
+			if index < collector.FirstPlace {
+				number = msg.Index
+			} else {
+				number++
+				msg.Index = number
+			}
+			votedAs := index
+			if turn := s.messages[index].turn; turn != 0 {
+				votedAs = -turn
+			}
+			current := m.vote(id, votedAs)
 			msg.Vote, msg.Comment = current.vote, current.comment
 			msg.Properties = smallest(msg.Properties)
 			v.Messages[id] = append(v.Messages[id], msg)

@@ -323,6 +323,110 @@ func testVoteLastOfAVoterCounts(t *testing.T, s *store) {
 	equal(t, "vote on the session", s.conversation("s").Vote, collector.VoteNone)
 }
 
+// A transcript that is told again may be shorter: what is behind its end goes, whichever of all this arrives first.
+func testTranscriptHidesWhatIsBehindItsEnd(t *testing.T, s *store) {
+	told := func(id string, at int, count int32) collector.Fact {
+		return opened(id, at, &sessionProperties{SessionId: "s", MessageCount: &count})
+	}
+	facts := []collector.Fact{
+		told("a", 10, 3), said("a1", 10, "s", 1, "one"), said("a2", 10, "s", 2, "two"), said("a3", 10, "s", 3, "three"),
+		told("b", 20, 1), said("b1", 20, "s", 1, "ONE"),
+		told("c", 30, 2), said("c1", 30, "s", 1, "ONE"), said("c2", 30, "s", 2, "two"),
+		said("d", 40, "s", 5, "after the last telling"),
+		created("p", 1, &messageProperties{SessionId: "s", Place: &messagePlace{Turn: "t"}, MessageRole: roleUser, MessageContent: "has no index"}),
+	}
+	shown := func(project string) (all []string) {
+		for _, m := range s.messages(project, "s", 2) {
+			all = append(all, fmt.Sprint(m.Index, m.Content))
+		}
+		return all
+	}
+	for _, step := range []struct {
+		what  string
+		facts []collector.Fact
+		want  []string
+	}{
+		{"a transcript", facts[:4], []string{"1one", "2two", "3three"}},
+		{"a shorter one", facts[4:6], []string{"1ONE"}},
+		{"a longer one again", facts[6:9], []string{"1ONE", "2two"}},
+		{"a message after it", facts[9:10], []string{"1ONE", "2two", "5after the last telling"}},
+		{"one without an index", facts[10:], []string{"1ONE", "2two", "5after the last telling", "6has no index"}},
+	} {
+		s.append(step.facts...)
+		equal(t, step.what, shown(shop), step.want)
+		equal(t, step.what+": count", []int{s.conversation("s").MessageCount, s.totals(shop).Messages}, []int{len(step.want), len(step.want)})
+	}
+	for i := range len(facts) { // from each on, then those before, backwards
+		project := fmt.Sprint("turned ", i)
+		for _, f := range append(slices.Clone(facts[i:]), reversed(facts[:i])...) {
+			if _, err := s.Append(context.Background(), project, collector.Batch{Facts: []collector.Fact{f, f}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, project, shown(project), shown(shop))
+	}
+	s.append(opened("none", 50, &sessionProperties{SessionId: "s", MessageCount: new(int32)}))
+	equal(t, "an empty transcript", shown(shop), []string{"1has no index"})
+	equal(t, "facts stay", s.totals(shop).Facts, len(facts)+1)
+}
+
+func reversed(facts []collector.Fact) []collector.Fact {
+	facts = slices.Clone(facts)
+	slices.Reverse(facts)
+	return facts
+}
+
+// Messages of clients that do not count are in order of time, whenever they arrive.
+func testMessagesInPlacesAreInOrderOfTime(t *testing.T, s *store) {
+	part := func(id string, at int, turn string, part int32) collector.Fact {
+		return created(id, 90, &messageProperties{SessionId: "s", Place: &messagePlace{Time: stamp(at), Turn: turn, Part: part},
+			MessageRole: roleUser, MessageContent: fmt.Sprint(turn, part)})
+	}
+	for _, step := range []struct {
+		fact collector.Fact
+		want []string
+	}{
+		{part("e3", 30, "third", 0), []string{"1third0"}},
+		{part("e5", 30, "third", 300), []string{"1third0", "2third300"}},
+		{part("e1", 10, "first", 1), []string{"1first1", "2third0", "3third300"}},
+		{part("e4", 30, "third", 2), []string{"1first1", "2third0", "3third2", "4third300"}},
+		{part("e0", 10, "first", 0), []string{"1first0", "2first1", "3third0", "4third2", "5third300"}},
+		{said("e6", 99, "s", 7, "numbered"), []string{"7numbered", "8first0", "9first1", "10third0", "11third2", "12third300"}},
+	} {
+		s.append(step.fact)
+		for size := 1; size <= 7; size++ {
+			var got []string
+			for _, m := range s.messages(shop, "s", size) {
+				got = append(got, fmt.Sprint(m.Index, m.Content))
+			}
+			equal(t, fmt.Sprint("pages of ", size), got, step.want)
+		}
+	}
+	s.append(created("f1", 5, &messageProperties{SessionId: "other", Place: &messagePlace{}, MessageRole: roleUser, MessageContent: "without a time"}))
+	equal(t, "a place without anything", s.message("other", 1).Content, "without a time")
+}
+
+func testVoteOnATurnIsOnItsAnswer(t *testing.T, s *store) {
+	vote := func(id string, at int, kind, comment string) collector.Fact {
+		return judged(id, at, &feedbackProperties{SessionId: "s", FeedbackTarget: onMessage, MessageTurn: "t", Type: kind, Comment: comment})
+	}
+	s.append(vote("v1", 20, "thumbs_down", "too slow"))
+	s.append(
+		created("e1", 10, &messageProperties{SessionId: "s", Place: &messagePlace{Turn: "t", Part: 0}, MessageRole: roleUser, MessageContent: "?"}),
+		created("e2", 10, &messageProperties{SessionId: "s", Place: &messagePlace{Turn: "t", Part: 1, Answer: true}, MessageRole: roleAssistant, MessageContent: "!"}),
+		created("e3", 11, &messageProperties{SessionId: "s", Place: &messagePlace{Turn: "t2", Part: 1, Answer: true}, MessageRole: roleAssistant, MessageContent: "!!"}))
+	votes := func() (all []string) {
+		for _, m := range s.messages(shop, "s", 10) {
+			all = append(all, fmt.Sprint(m.Content, m.Vote, m.Comment))
+		}
+		return all
+	}
+	equal(t, "votes", votes(), []string{"?0", "!2too slow", "!!0"})
+	s.append(vote("v2", 30, "thumbs_up", "after all"), vote("v0", 5, "thumbs_down", "earlier"))
+	equal(t, "votes after a change of mind", votes(), []string{"?0", "!1after all", "!!0"})
+	equal(t, "vote on the session", s.conversation("s").Vote, collector.VoteNone)
+}
+
 func testVoteOfSeveralVotersIsTheLatest(t *testing.T, s *store) {
 	s.append(said("e0", 0, "s", 1, "x"))
 	onSession := func(id string, at int, voter, kind string) collector.Fact {

@@ -457,8 +457,11 @@ type EventProperties_SessionProperties struct {
 	Language         string                                        `protobuf:"bytes,1009,opt,name=language,proto3" json:"language,omitempty"` // BCP 47
 	TestMode         bool                                          `protobuf:"varint,1010,opt,name=test_mode,json=testMode,proto3" json:"test_mode,omitempty"`
 	Data             string                                        `protobuf:"bytes,1011,opt,name=data,proto3" json:"data,omitempty"` // a JSON object of the app's own
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// A whole transcript was told: as of this event the session has exactly so many numbered messages. One at a higher index
+	// that no later event speaks for is not shown. Absent means that nothing is said about it.
+	MessageCount  *int32 `protobuf:"varint,1012,opt,name=message_count,json=messageCount,proto3,oneof" json:"message_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EventProperties_SessionProperties) Reset() {
@@ -610,6 +613,13 @@ func (x *EventProperties_SessionProperties) GetData() string {
 	return ""
 }
 
+func (x *EventProperties_SessionProperties) GetMessageCount() int32 {
+	if x != nil && x.MessageCount != nil {
+		return *x.MessageCount
+	}
+	return 0
+}
+
 type EventProperties_MessageProperties struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	SessionId string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"` // [R]
@@ -636,6 +646,8 @@ type EventProperties_MessageProperties struct {
 	Cost          *float64                                      `protobuf:"fixed64,1012,opt,name=cost,proto3,oneof" json:"cost,omitempty"`                                    // US dollars; absent means unknown
 	RunId         string                                        `protobuf:"bytes,1013,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`                             // the invocation of an agent that this message belongs to
 	Incomplete    bool                                          `protobuf:"varint,1014,opt,name=incomplete,proto3" json:"incomplete,omitempty"`                               // the answer never came to its end
+	Place         *EventProperties_MessageProperties_Place      `protobuf:"bytes,1015,opt,name=place,proto3" json:"place,omitempty"`
+	TimeInherited bool                                          `protobuf:"varint,1016,opt,name=time_inherited,json=timeInherited,proto3" json:"time_inherited,omitempty"` // message_create_time was not told: it is that of what came before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -818,6 +830,20 @@ func (x *EventProperties_MessageProperties) GetIncomplete() bool {
 	return false
 }
 
+func (x *EventProperties_MessageProperties) GetPlace() *EventProperties_MessageProperties_Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *EventProperties_MessageProperties) GetTimeInherited() bool {
+	if x != nil {
+		return x.TimeInherited
+	}
+	return false
+}
+
 type EventProperties_UserProperties struct {
 	state           protoimpl.MessageState                   `protogen:"open.v1"`
 	UserId          string                                   `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`                              // [R]
@@ -929,7 +955,8 @@ type EventProperties_FeedbackProperties struct {
 	Score            *float64                                  `protobuf:"fixed64,1002,opt,name=score,proto3,oneof" json:"score,omitempty"` // with its range in score_min and score_max
 	ScoreMin         float64                                   `protobuf:"fixed64,1003,opt,name=score_min,json=scoreMin,proto3" json:"score_min,omitempty"`
 	ScoreMax         float64                                   `protobuf:"fixed64,1004,opt,name=score_max,json=scoreMax,proto3" json:"score_max,omitempty"`
-	UserId           string                                    `protobuf:"bytes,1005,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"` // the voter; empty means the session's user
+	UserId           string                                    `protobuf:"bytes,1005,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`                // the voter; empty means the session's user
+	MessageTurn      string                                    `protobuf:"bytes,1006,opt,name=message_turn,json=messageTurn,proto3" json:"message_turn,omitempty"` // with TARGET_MESSAGE, instead of an index: the turn whose answer is meant
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1030,6 +1057,13 @@ func (x *EventProperties_FeedbackProperties) GetScoreMax() float64 {
 func (x *EventProperties_FeedbackProperties) GetUserId() string {
 	if x != nil {
 		return x.UserId
+	}
+	return ""
+}
+
+func (x *EventProperties_FeedbackProperties) GetMessageTurn() string {
+	if x != nil {
+		return x.MessageTurn
 	}
 	return ""
 }
@@ -1198,6 +1232,76 @@ func (x *EventProperties_MessageProperties_ToolCall) GetResult() string {
 	return ""
 }
 
+// Where a message stands whose client does not count messages; message_index_hint is 0 then. Such messages are in order of
+// time, then turn, then part, and come after those with an index.
+type EventProperties_MessageProperties_Place struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`      // of the turn; absent means the event's
+	Turn          string                 `protobuf:"bytes,2,opt,name=turn,proto3" json:"turn,omitempty"`      // names the turn in its session; the messages of a turn stand together
+	Part          int32                  `protobuf:"varint,3,opt,name=part,proto3" json:"part,omitempty"`     // order within the turn
+	Answer        bool                   `protobuf:"varint,4,opt,name=answer,proto3" json:"answer,omitempty"` // feedback on the turn is about this message
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventProperties_MessageProperties_Place) Reset() {
+	*x = EventProperties_MessageProperties_Place{}
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventProperties_MessageProperties_Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventProperties_MessageProperties_Place) ProtoMessage() {}
+
+func (x *EventProperties_MessageProperties_Place) ProtoReflect() protoreflect.Message {
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventProperties_MessageProperties_Place.ProtoReflect.Descriptor instead.
+func (*EventProperties_MessageProperties_Place) Descriptor() ([]byte, []int) {
+	return file_ingestion_v1alpha_event_proto_rawDescGZIP(), []int{1, 2, 2}
+}
+
+func (x *EventProperties_MessageProperties_Place) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *EventProperties_MessageProperties_Place) GetTurn() string {
+	if x != nil {
+		return x.Turn
+	}
+	return ""
+}
+
+func (x *EventProperties_MessageProperties_Place) GetPart() int32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *EventProperties_MessageProperties_Place) GetAnswer() bool {
+	if x != nil {
+		return x.Answer
+	}
+	return false
+}
+
 type EventProperties_UserProperties_Location struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CountryCode   string                 `protobuf:"bytes,1,opt,name=country_code,json=countryCode,proto3" json:"country_code,omitempty"` // [R] ISO 3166-1 alpha-2
@@ -1209,7 +1313,7 @@ type EventProperties_UserProperties_Location struct {
 
 func (x *EventProperties_UserProperties_Location) Reset() {
 	*x = EventProperties_UserProperties_Location{}
-	mi := &file_ingestion_v1alpha_event_proto_msgTypes[10]
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1325,7 @@ func (x *EventProperties_UserProperties_Location) String() string {
 func (*EventProperties_UserProperties_Location) ProtoMessage() {}
 
 func (x *EventProperties_UserProperties_Location) ProtoReflect() protoreflect.Message {
-	mi := &file_ingestion_v1alpha_event_proto_msgTypes[10]
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1373,7 @@ type EventProperties_UserProperties_Company struct {
 
 func (x *EventProperties_UserProperties_Company) Reset() {
 	*x = EventProperties_UserProperties_Company{}
-	mi := &file_ingestion_v1alpha_event_proto_msgTypes[11]
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1385,7 @@ func (x *EventProperties_UserProperties_Company) String() string {
 func (*EventProperties_UserProperties_Company) ProtoMessage() {}
 
 func (x *EventProperties_UserProperties_Company) ProtoReflect() protoreflect.Message {
-	mi := &file_ingestion_v1alpha_event_proto_msgTypes[11]
+	mi := &file_ingestion_v1alpha_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1436,7 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"properties\x18\x04 \x01(\v2\".ingestion.v1alpha.EventPropertiesR\n" +
 	"properties\x12\x1d\n" +
 	"\n" +
-	"project_id\x18\x05 \x01(\tR\tprojectId\"\xd4 \n" +
+	"project_id\x18\x05 \x01(\tR\tprojectId\"\xa9#\n" +
 	"\x0fEventProperties\x12e\n" +
 	"\x12session_properties\x18\x01 \x01(\v24.ingestion.v1alpha.EventProperties.SessionPropertiesH\x00R\x11sessionProperties\x12e\n" +
 	"\x12message_properties\x18\x02 \x01(\v24.ingestion.v1alpha.EventProperties.MessagePropertiesH\x00R\x11messageProperties\x12\\\n" +
@@ -1342,7 +1446,7 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	" \x03(\v28.ingestion.v1alpha.EventProperties.CustomPropertiesEntryR\x10customProperties\x1a{\n" +
 	"\x15CustomPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12L\n" +
-	"\x05value\x18\x02 \x01(\v26.ingestion.v1alpha.EventProperties.CustomPropertyValueR\x05value:\x028\x01\x1a\xe3\x06\n" +
+	"\x05value\x18\x02 \x01(\v26.ingestion.v1alpha.EventProperties.CustomPropertyValueR\x05value:\x028\x01\x1a\xa0\a\n" +
 	"\x11SessionProperties\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12#\n" +
@@ -1361,7 +1465,8 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\x06source\x18\xf0\a \x01(\tR\x06source\x12\x1b\n" +
 	"\blanguage\x18\xf1\a \x01(\tR\blanguage\x12\x1c\n" +
 	"\ttest_mode\x18\xf2\a \x01(\bR\btestMode\x12\x13\n" +
-	"\x04data\x18\xf3\a \x01(\tR\x04data\"\x93\x01\n" +
+	"\x04data\x18\xf3\a \x01(\tR\x04data\x12)\n" +
+	"\rmessage_count\x18\xf4\a \x01(\x05H\x02R\fmessageCount\x88\x01\x01\"\x93\x01\n" +
 	"\vCloseReason\x12\x1c\n" +
 	"\x18CLOSE_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CLOSE_REASON_EXPLICIT\x10\x01\x12\x15\n" +
@@ -1370,7 +1475,8 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\x15CLOSE_REASON_TRANSFER\x10\x04B\v\n" +
 	"\t_transferB\f\n" +
 	"\n" +
-	"_completed\x1a\xec\v\n" +
+	"_completedB\x10\n" +
+	"\x0e_message_count\x1a\xe0\r\n" +
 	"\x11MessageProperties\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12*\n" +
@@ -1396,7 +1502,9 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\x06run_id\x18\xf5\a \x01(\tR\x05runId\x12\x1f\n" +
 	"\n" +
 	"incomplete\x18\xf6\a \x01(\bR\n" +
-	"incomplete\x1aC\n" +
+	"incomplete\x12Q\n" +
+	"\x05place\x18\xf7\a \x01(\v2:.ingestion.v1alpha.EventProperties.MessageProperties.PlaceR\x05place\x12&\n" +
+	"\x0etime_inherited\x18\xf8\a \x01(\bR\rtimeInherited\x1aC\n" +
 	"\x06Intent\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\x0enot_meaningful\x18\x02 \x01(\bR\rnotMeaningful\x1ad\n" +
@@ -1404,7 +1512,12 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
 	"\targuments\x18\x03 \x01(\tR\targuments\x12\x16\n" +
-	"\x06result\x18\x04 \x01(\tR\x06result\"?\n" +
+	"\x06result\x18\x04 \x01(\tR\x06result\x1aw\n" +
+	"\x05Place\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04turn\x18\x02 \x01(\tR\x04turn\x12\x12\n" +
+	"\x04part\x18\x03 \x01(\x05R\x04part\x12\x16\n" +
+	"\x06answer\x18\x04 \x01(\bR\x06answer\"?\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tROLE_USER\x10\x01\x12\x12\n" +
@@ -1437,7 +1550,7 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\aCompany\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04type\x18\x03 \x01(\tR\x04type\x1a\xd8\x03\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x1a\xfc\x03\n" +
 	"\x12FeedbackProperties\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12,\n" +
@@ -1449,7 +1562,8 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\x05score\x18\xea\a \x01(\x01H\x00R\x05score\x88\x01\x01\x12\x1c\n" +
 	"\tscore_min\x18\xeb\a \x01(\x01R\bscoreMin\x12\x1c\n" +
 	"\tscore_max\x18\xec\a \x01(\x01R\bscoreMax\x12\x18\n" +
-	"\auser_id\x18\xed\a \x01(\tR\x06userId\"H\n" +
+	"\auser_id\x18\xed\a \x01(\tR\x06userId\x12\"\n" +
+	"\fmessage_turn\x18\xee\a \x01(\tR\vmessageTurn\"H\n" +
 	"\x06Target\x12\x16\n" +
 	"\x12TARGET_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTARGET_SESSION\x10\x01\x12\x12\n" +
@@ -1473,7 +1587,7 @@ func file_ingestion_v1alpha_event_proto_rawDescGZIP() []byte {
 }
 
 var file_ingestion_v1alpha_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_ingestion_v1alpha_event_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_ingestion_v1alpha_event_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_ingestion_v1alpha_event_proto_goTypes = []any{
 	(EventProperties_SessionProperties_CloseReason)(0),  // 0: ingestion.v1alpha.EventProperties.SessionProperties.CloseReason
 	(EventProperties_MessageProperties_Role)(0),         // 1: ingestion.v1alpha.EventProperties.MessageProperties.Role
@@ -1489,13 +1603,14 @@ var file_ingestion_v1alpha_event_proto_goTypes = []any{
 	(*EventProperties_CustomPropertyValue)(nil),        // 11: ingestion.v1alpha.EventProperties.CustomPropertyValue
 	(*EventProperties_MessageProperties_Intent)(nil),   // 12: ingestion.v1alpha.EventProperties.MessageProperties.Intent
 	(*EventProperties_MessageProperties_ToolCall)(nil), // 13: ingestion.v1alpha.EventProperties.MessageProperties.ToolCall
-	(*EventProperties_UserProperties_Location)(nil),    // 14: ingestion.v1alpha.EventProperties.UserProperties.Location
-	(*EventProperties_UserProperties_Company)(nil),     // 15: ingestion.v1alpha.EventProperties.UserProperties.Company
-	(*timestamppb.Timestamp)(nil),                      // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),                        // 17: google.protobuf.Duration
+	(*EventProperties_MessageProperties_Place)(nil),    // 14: ingestion.v1alpha.EventProperties.MessageProperties.Place
+	(*EventProperties_UserProperties_Location)(nil),    // 15: ingestion.v1alpha.EventProperties.UserProperties.Location
+	(*EventProperties_UserProperties_Company)(nil),     // 16: ingestion.v1alpha.EventProperties.UserProperties.Company
+	(*timestamppb.Timestamp)(nil),                      // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),                        // 18: google.protobuf.Duration
 }
 var file_ingestion_v1alpha_event_proto_depIdxs = []int32{
-	16, // 0: ingestion.v1alpha.Event.create_time:type_name -> google.protobuf.Timestamp
+	17, // 0: ingestion.v1alpha.Event.create_time:type_name -> google.protobuf.Timestamp
 	5,  // 1: ingestion.v1alpha.Event.properties:type_name -> ingestion.v1alpha.EventProperties
 	7,  // 2: ingestion.v1alpha.EventProperties.session_properties:type_name -> ingestion.v1alpha.EventProperties.SessionProperties
 	8,  // 3: ingestion.v1alpha.EventProperties.message_properties:type_name -> ingestion.v1alpha.EventProperties.MessageProperties
@@ -1503,25 +1618,27 @@ var file_ingestion_v1alpha_event_proto_depIdxs = []int32{
 	10, // 5: ingestion.v1alpha.EventProperties.feedback_properties:type_name -> ingestion.v1alpha.EventProperties.FeedbackProperties
 	6,  // 6: ingestion.v1alpha.EventProperties.custom_properties:type_name -> ingestion.v1alpha.EventProperties.CustomPropertiesEntry
 	11, // 7: ingestion.v1alpha.EventProperties.CustomPropertiesEntry.value:type_name -> ingestion.v1alpha.EventProperties.CustomPropertyValue
-	16, // 8: ingestion.v1alpha.EventProperties.SessionProperties.session_start_time:type_name -> google.protobuf.Timestamp
+	17, // 8: ingestion.v1alpha.EventProperties.SessionProperties.session_start_time:type_name -> google.protobuf.Timestamp
 	0,  // 9: ingestion.v1alpha.EventProperties.SessionProperties.close_reason:type_name -> ingestion.v1alpha.EventProperties.SessionProperties.CloseReason
-	16, // 10: ingestion.v1alpha.EventProperties.SessionProperties.session_end_time:type_name -> google.protobuf.Timestamp
+	17, // 10: ingestion.v1alpha.EventProperties.SessionProperties.session_end_time:type_name -> google.protobuf.Timestamp
 	1,  // 11: ingestion.v1alpha.EventProperties.MessageProperties.message_role:type_name -> ingestion.v1alpha.EventProperties.MessageProperties.Role
-	16, // 12: ingestion.v1alpha.EventProperties.MessageProperties.message_create_time:type_name -> google.protobuf.Timestamp
+	17, // 12: ingestion.v1alpha.EventProperties.MessageProperties.message_create_time:type_name -> google.protobuf.Timestamp
 	2,  // 13: ingestion.v1alpha.EventProperties.MessageProperties.extended_role:type_name -> ingestion.v1alpha.EventProperties.MessageProperties.ExtendedRole
-	17, // 14: ingestion.v1alpha.EventProperties.MessageProperties.latency:type_name -> google.protobuf.Duration
-	17, // 15: ingestion.v1alpha.EventProperties.MessageProperties.time_to_first_token:type_name -> google.protobuf.Duration
+	18, // 14: ingestion.v1alpha.EventProperties.MessageProperties.latency:type_name -> google.protobuf.Duration
+	18, // 15: ingestion.v1alpha.EventProperties.MessageProperties.time_to_first_token:type_name -> google.protobuf.Duration
 	12, // 16: ingestion.v1alpha.EventProperties.MessageProperties.intent:type_name -> ingestion.v1alpha.EventProperties.MessageProperties.Intent
 	13, // 17: ingestion.v1alpha.EventProperties.MessageProperties.tool_calls:type_name -> ingestion.v1alpha.EventProperties.MessageProperties.ToolCall
-	14, // 18: ingestion.v1alpha.EventProperties.UserProperties.user_location:type_name -> ingestion.v1alpha.EventProperties.UserProperties.Location
-	16, // 19: ingestion.v1alpha.EventProperties.UserProperties.user_create_time:type_name -> google.protobuf.Timestamp
-	15, // 20: ingestion.v1alpha.EventProperties.UserProperties.company:type_name -> ingestion.v1alpha.EventProperties.UserProperties.Company
-	3,  // 21: ingestion.v1alpha.EventProperties.FeedbackProperties.feedback_target:type_name -> ingestion.v1alpha.EventProperties.FeedbackProperties.Target
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	14, // 18: ingestion.v1alpha.EventProperties.MessageProperties.place:type_name -> ingestion.v1alpha.EventProperties.MessageProperties.Place
+	15, // 19: ingestion.v1alpha.EventProperties.UserProperties.user_location:type_name -> ingestion.v1alpha.EventProperties.UserProperties.Location
+	17, // 20: ingestion.v1alpha.EventProperties.UserProperties.user_create_time:type_name -> google.protobuf.Timestamp
+	16, // 21: ingestion.v1alpha.EventProperties.UserProperties.company:type_name -> ingestion.v1alpha.EventProperties.UserProperties.Company
+	3,  // 22: ingestion.v1alpha.EventProperties.FeedbackProperties.feedback_target:type_name -> ingestion.v1alpha.EventProperties.FeedbackProperties.Target
+	17, // 23: ingestion.v1alpha.EventProperties.MessageProperties.Place.time:type_name -> google.protobuf.Timestamp
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_ingestion_v1alpha_event_proto_init() }
@@ -1544,7 +1661,7 @@ func file_ingestion_v1alpha_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ingestion_v1alpha_event_proto_rawDesc), len(file_ingestion_v1alpha_event_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

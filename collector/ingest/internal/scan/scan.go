@@ -1,4 +1,7 @@
-package ingest
+// Package scan finds its way in JSON without decoding it: where a value ends, and what an object or a list consists of. It
+// holds no more than its input, has no limit of depth, and does not look into the values it passes, so that a value that is
+// no JSON, or nested more deeply than any decoder allows, is the matter of whoever decodes that value.
+package scan
 
 import (
 	"bytes"
@@ -8,22 +11,18 @@ import (
 	"unicode/utf16"
 )
 
-// This file finds its way in JSON without decoding it: where a value ends, and what an object or a list consists of. It
-// holds no more than its input, has no limit of depth, and does not look into the values it passes, so that a value that is
-// no JSON, or nested more deeply than any decoder allows, is the matter of whoever decodes that value.
+// ErrNotJSON says that the structure of a text is not that of JSON.
+var ErrNotJSON = errors.New("not JSON")
 
-// errNotJSON says that the structure of a text is not that of JSON.
-var errNotJSON = errors.New("not JSON")
-
-// walkObject calls member for each member of an object, and ends with its first error.
-func walkObject(object []byte, member func(name string, value []byte) error) error {
+// Object calls member for each member of an object, and ends with its first error.
+func Object(object []byte, member func(name string, value []byte) error) error {
 	return walk(object, '{', '}', func(text []byte) (int, error) {
 		if len(text) == 0 || text[0] != '"' {
-			return 0, errNotJSON
+			return 0, ErrNotJSON
 		}
 		end := endOfText(text)
 		if end < 0 {
-			return 0, errNotJSON
+			return 0, ErrNotJSON
 		}
 		name := string(text[1 : end-1])
 		if bytes.IndexByte(text[:end], '\\') >= 0 {
@@ -33,23 +32,23 @@ func walkObject(object []byte, member func(name string, value []byte) error) err
 		}
 		colon := end + len(text[end:]) - len(trimLeft(text[end:]))
 		if colon == len(text) || text[colon] != ':' {
-			return 0, errNotJSON
+			return 0, ErrNotJSON
 		}
 		value := trimLeft(text[colon+1:])
 		n := endOfValue(value)
 		if n < 0 {
-			return 0, errNotJSON
+			return 0, ErrNotJSON
 		}
 		return len(text) - len(value) + n, member(name, value[:n])
 	})
 }
 
-// walkList calls element for each element of a list, and ends with its first error.
-func walkList(list []byte, element func([]byte) error) error {
+// List calls element for each element of a list, and ends with its first error.
+func List(list []byte, element func([]byte) error) error {
 	return walk(list, '[', ']', func(text []byte) (int, error) {
 		n := endOfValue(text)
 		if n < 0 {
-			return 0, errNotJSON
+			return 0, ErrNotJSON
 		}
 		return n, element(text[:n])
 	})
@@ -58,23 +57,23 @@ func walkList(list []byte, element func([]byte) error) error {
 // walk calls item with what is left of an object or a list at each of its items. item returns the length of its own.
 func walk(text []byte, open, closing byte, item func([]byte) (int, error)) error {
 	if len(text) == 0 || text[0] != open {
-		return errNotJSON
+		return ErrNotJSON
 	}
 	text = trimLeft(text[1:])
 	for first := true; ; first = false {
 		switch {
 		case len(text) == 0:
-			return errNotJSON
+			return ErrNotJSON
 		case text[0] == closing:
 			if len(text) > 1 {
-				return errNotJSON // something after the end
+				return ErrNotJSON // something after the end
 			}
 			return nil
 		case first:
 		case text[0] == ',':
 			text = trimLeft(text[1:])
 		default:
-			return errNotJSON
+			return ErrNotJSON
 		}
 		n, err := item(text)
 		if err != nil {
@@ -136,11 +135,11 @@ func endOfText(text []byte) int {
 const space = " \t\r\n"
 
 func trimLeft(text []byte) []byte  { return bytes.TrimLeft(text, space) }
-func trimSpace(text []byte) []byte { return bytes.Trim(text, space) }
+func TrimSpace(text []byte) []byte { return bytes.Trim(text, space) }
 
-// wholeText mends text that is none: half a surrogate pair becomes U+FFFD (cutting a text by length leaves one behind, and
+// WholeText mends text that is none: half a surrogate pair becomes U+FFFD (cutting a text by length leaves one behind, and
 // the binary form of the same clients writes U+FFFD), and so do bytes that are not UTF-8.
-func wholeText(raw []byte) []byte {
+func WholeText(raw []byte) []byte {
 	raw = bytes.ToValidUTF8(raw, []byte("\uFFFD")) // always a copy
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '\\' {
