@@ -395,6 +395,9 @@ func (b *buffer) placeInMemory(l *lane, size int) *segment {
 		return nil
 	}
 	if size > segmentSize/8 {
+		if l.tail != nil && l.tail.file != nil { // a file's events have consecutive numbers: it ends here
+			b.setTail(l, nil)
+		}
 		return &segment{data: make([]byte, 0, size)}
 	}
 	if l.tail == nil || l.tail.file != nil || cap(l.tail.data)-len(l.tail.data) < size {

@@ -583,3 +583,45 @@ func TestEventsInMemoryGoToTheSpoolAtClose(t *testing.T) {
 		checkDelivered(t, rec, "s1", 2021)
 	})
 }
+
+// A large event that the disk does not take goes to memory, and small ones after it must not go on in the file before:
+// what a file says is acknowledged counts its own events.
+func TestFileIsNotContinuedBehindAnEventInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		rec := &recorder{answer: func(n int, _ request) answer {
+			if n < 3 {
+				return answer{}
+			}
+			return answer{status: 503}
+		}}
+		disk := &faultyFS{spoolFS: osFS{dir}}
+		c := faultyClient(t, disk, dir, rec, func(cfg *Config) {
+			cfg.SpoolMaxBytes, cfg.MaxContentBytes, cfg.BatchEvents = 8<<20, 1<<20, 5
+			cfg.Senders = 1
+		})
+		size := c.buf.spool.segBytes
+		for i := range 5 {
+			say(t, c, "s1", i+1)
+		}
+		c.buf.mu.Lock()
+		c.buf.spool.fail("create", errors.New("no space left on device"))
+		c.buf.mu.Unlock()
+		disk.break_(errors.New("no space left on device"))
+		if err := c.CreateMessage(bg, Message{SessionID: "s1", Index: 6, Role: RoleUser, Content: strings.Repeat("x", size)}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 12 {
+			say(t, c, "s1", i+7)
+		}
+		synctest.Wait()
+		disk.break_(nil)
+		giveUp(t, c)
+		rec.mu.Lock()
+		rec.answer = nil
+		rec.mu.Unlock()
+		next := spoolClient(t, dir, rec, func(cfg *Config) { cfg.SpoolMaxBytes = 8 << 20 })
+		finish(t, next)
+		checkDelivered(t, rec, "s1", 18)
+	})
+}
