@@ -26,9 +26,9 @@ func lockSpool(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	pid := strconv.Itoa(os.Getpid()) + "\n"
-	if err := errors.Join(f.Truncate(0), writeAll(f, pid)); err != nil {
-		return nil, errors.Join(err, f.Close())
+	// A full disk may not take the number. The lock holds without it.
+	if f.Truncate(0) == nil {
+		writeAll(f, strconv.Itoa(os.Getpid())+"\n")
 	}
 	return f, nil
 }

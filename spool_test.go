@@ -625,3 +625,19 @@ func TestFileIsNotContinuedBehindAnEventInMemory(t *testing.T) {
 		checkDelivered(t, rec, "s1", 18)
 	})
 }
+
+// Where not even the process id fits, the lock still holds.
+func TestFullDiskDoesNotKeepAClientFromStarting(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip(err)
+	}
+	if err := os.Symlink("/dev/full", filepath.Join(dir, lockName)); err != nil {
+		t.Skip(err)
+	}
+	c, err := New(Config{ProjectID: "p1", APIKey: "k", SpoolDir: dir, Logger: discard, IdleTimeout: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close(bg)
+}
