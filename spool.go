@@ -246,7 +246,7 @@ func (b *buffer) adopt(s *spool, left *recovered) (drops []Drop) {
 			b.unref(seg)
 			continue
 		}
-		l := &b.lanes[int(c.lane)%len(b.lanes)]
+		l := &b.lanes[c.lane%uint32(len(b.lanes))]
 		seg.file.first = l.next - uint64(c.acked)
 		seg.refs = 1
 		l.runs = append(l.runs, run{seg: seg, from: c.from, to: c.end, events: waiting, first: l.next})
