@@ -537,6 +537,7 @@ func (s *spool) begin(seg *segment, kind segmentKind, lane int, number uint64, n
 func (s *spool) release(seg *segment) {
 	s.bytes -= int64(seg.file.bytes)
 	s.done = append(s.done, seg)
+	s.buf.announceSpace() // the last reference may be a sync's
 	signal(s.wake)
 }
 

@@ -641,3 +641,35 @@ func TestFullDiskDoesNotKeepAClientFromStarting(t *testing.T) {
 	}
 	c.Close(bg)
 }
+
+// A file may be held by its sync when its last event is delivered: who waits for room hears of it when the sync is over.
+func TestBlockedCallHearsOfRoomThatASyncHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		c := spoolClient(t, dir, &recorder{}, func(cfg *Config) { cfg.Overflow = OverflowBlock })
+		say(t, c, "s1", 1)
+		b := c.buf
+		b.mu.Lock()
+		seg := b.lanes[0].tail
+		seg.refs++ // as syncDirty has it
+		b.setTail(&b.lanes[0], nil)
+		b.mu.Unlock()
+		if err := c.Flush(bg); err != nil {
+			t.Fatal(err)
+		}
+		woken := make(chan error, 1)
+		go func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			woken <- b.awaitSpace(within(t, time.Minute))
+		}()
+		synctest.Wait()
+		b.mu.Lock()
+		b.unref(seg)
+		b.mu.Unlock()
+		if err := <-woken; err != nil {
+			t.Error(err)
+		}
+		finish(t, c)
+	})
+}
