@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,4 +175,31 @@ func TestFrameBeyondAnyFileIsCorrupt(t *testing.T) {
 	if s := c2.Stats(); s.Delivered != 1 || s.Dropped[DropCorrupt] != 1 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// A client that records meanwhile stores entries and their frames while they are read.
+func TestInspectSpoolFindsNothingCorruptInAFileThatIsWritten(t *testing.T) {
+	dir := t.TempDir()
+	c := spoolClient(t, dir, down(), nil)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 1; i < 200_000; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				say(t, c, "s1", i)
+			}
+		}
+	})
+	for range 10 {
+		if info, err := InspectSpool(dir); err != nil || info.Corrupt > 0 {
+			t.Errorf("%v, %d cannot be read", err, info.Corrupt)
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+	giveUp(t, c)
 }
