@@ -134,11 +134,14 @@ func (s *spool) recover() (*recovered, error) {
 	left := new(recovered)
 	var empty []string
 	for _, name := range names {
-		file, ok := segmentNumber(name)
+		file, ok := segmentNumber(strings.TrimSuffix(name, corruptSuffix))
 		if !ok {
 			continue
 		}
 		s.file = max(s.file, file)
+		if strings.HasSuffix(name, corruptSuffix) { // its name is not given again, lest another be put aside over it
+			continue
+		}
 		f := &segmentFile{name: name}
 		var c segmentContent
 		switch err := s.load(f, &c, nil); {

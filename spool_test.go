@@ -673,3 +673,29 @@ func TestBlockedCallHearsOfRoomThatASyncHeld(t *testing.T) {
 		finish(t, c)
 	})
 }
+
+// Who looks has the lock for a moment.
+func TestLookingAtASpoolKeepsNobodyFromOpeningIt(t *testing.T) {
+	dir := t.TempDir()
+	f, err := tryLock(filepath.Join(dir, lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(2*time.Millisecond, func() { releaseLock(f) })
+	finish(t, spoolClient(t, dir, &recorder{}, nil))
+}
+
+func TestFilePutAsideIsNotOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, segmentName(3)+corruptSuffix)
+	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := spoolClient(t, dir, &recorder{}, nil)
+	for _, name := range segmentsIn(t, dir) {
+		if filepath.Base(name) <= segmentName(3) {
+			t.Errorf("%s may be put aside over %s", name, old)
+		}
+	}
+	finish(t, c)
+}
