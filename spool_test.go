@@ -699,3 +699,42 @@ func TestFilePutAsideIsNotOverwritten(t *testing.T) {
 	}
 	finish(t, c)
 }
+
+// What was dropped to make room in the spool is dropped for good, also behind events in memory.
+func TestEventDroppedFromTheSpoolDoesNotComeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		rec := down()
+		c := spoolClient(t, dir, rec, func(cfg *Config) { cfg.Overflow = OverflowDropOldest })
+		b := c.buf
+		b.mu.Lock()
+		b.spool.fail("write", errors.New("input/output error"))
+		b.mu.Unlock()
+		for i := range 10 {
+			say(t, c, "s1", i+1)
+		}
+		time.Sleep(2 * spoolRetry)
+		say(t, c, "s1", 11) // finds out that the disk is back
+		synctest.Wait()
+		for i := range 10 {
+			say(t, c, "s1", i+12)
+		}
+		time.Sleep(time.Minute)
+		var drops []Drop
+		b.mu.Lock()
+		for range 4 {
+			if !b.evict(inSpool, &drops) {
+				t.Error("nothing to drop")
+			}
+		}
+		b.mu.Unlock()
+		if de := giveUp(t, c); de.Pending != 17 || len(drops) != 4 {
+			t.Errorf("%v, %d dropped", de, len(drops))
+		}
+		next := spoolClient(t, dir, &recorder{}, nil)
+		if n := next.Stats().Recovered; n != 17 {
+			t.Errorf("%d recovered, 17 were left", n)
+		}
+		finish(t, next)
+	})
+}
