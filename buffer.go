@@ -495,6 +495,9 @@ func (b *buffer) fitInMemory(events, size int) bool {
 // memorySegment is placeInMemory whatever the budget says.
 func (b *buffer) memorySegment(l *lane, size int) *segment {
 	if size > segmentSize/8 {
+		if l.tail != nil && l.tail.file != nil { // a file's events have consecutive numbers: it ends here
+			b.setTail(l, nil)
+		}
 		return &segment{data: make([]byte, 0, size)}
 	}
 	if l.tail == nil || l.tail.file != nil || cap(l.tail.data)-len(l.tail.data) < size {
@@ -837,7 +840,7 @@ func (b *buffer) settled(l *lane, r run) {
 	b.announceSpace()
 	low := l.low()
 	if f := r.seg.file; f != nil {
-		b.spool.acknowledge(r.seg, min(f.index(low), f.events))
+		b.spool.acknowledge(r.seg, l.settledOf(f))
 		if b.spool.settled(f.epoch, r.events) {
 			for i := range b.lanes {
 				b.lanes[i].signal()
@@ -862,6 +865,19 @@ func (l *lane) low() uint64 {
 		return l.runs[0].first
 	}
 	return l.next
+}
+
+// settledOf is how many events from a file's start are settled. In front of them others may wait, in memory.
+func (l *lane) settledOf(f *segmentFile) int {
+	if l.flying != nil && l.flying.runs[0].seg.file == f {
+		return f.index(l.flying.first())
+	}
+	for _, r := range l.runs {
+		if i := f.index(r.first); r.seg.file == f || i >= f.events {
+			return min(i, f.events)
+		}
+	}
+	return f.events
 }
 
 // evict drops the oldest waiting event of all lanes that is in memory, or in the spool. It reports false when there is

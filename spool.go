@@ -134,11 +134,14 @@ func (s *spool) recover() (*recovered, error) {
 	left := new(recovered)
 	var empty []string
 	for _, name := range names {
-		file, ok := segmentNumber(name)
+		file, ok := segmentNumber(strings.TrimSuffix(name, corruptSuffix))
 		if !ok {
 			continue
 		}
 		s.file = max(s.file, file)
+		if strings.HasSuffix(name, corruptSuffix) { // its name is not given again, lest another be put aside over it
+			continue
+		}
 		f := &segmentFile{name: name}
 		var c segmentContent
 		switch err := s.load(f, &c, nil); {
@@ -246,7 +249,7 @@ func (b *buffer) adopt(s *spool, left *recovered) (drops []Drop) {
 			b.unref(seg)
 			continue
 		}
-		l := &b.lanes[int(c.lane)%len(b.lanes)]
+		l := &b.lanes[c.lane%uint32(len(b.lanes))]
 		seg.file.first = l.next - uint64(c.acked)
 		seg.refs = 1
 		l.runs = append(l.runs, run{seg: seg, from: c.from, to: c.end, events: waiting, first: l.next})
@@ -537,6 +540,7 @@ func (s *spool) begin(seg *segment, kind segmentKind, lane int, number uint64, n
 func (s *spool) release(seg *segment) {
 	s.bytes -= int64(seg.file.bytes)
 	s.done = append(s.done, seg)
+	s.buf.announceSpace() // the last reference may be a sync's
 	signal(s.wake)
 }
 

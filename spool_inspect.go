@@ -1,6 +1,8 @@
 package align
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -172,9 +174,45 @@ func (i *SpoolInfo) Entries() iter.Seq2[[]byte, error] {
 
 // readSegmentFile reads a segment without mapping it: a client may be at work on the file.
 func readSegmentFile(path string, c *segmentContent, visit func(i int, entry []byte)) (size int64, err error) {
-	data, err := os.ReadFile(path)
+	data, err := readWhole(path)
 	if err != nil {
 		return 0, err
 	}
 	return int64(len(data)), readSegment(data, c, visit)
+}
+
+// readWhole reads a segment file. An entry is stored before its frame, so it must be read after it: the file is read twice,
+// and of the first time the frames count. If the file came into other use meanwhile it is read again.
+func readWhole(path string) ([]byte, error) {
+	for range 3 {
+		frames, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if len(frames) != len(data) || len(data) < headerBytes+frameBytes || bytes.Equal(frames, data) {
+			return data, nil
+		}
+		from, end := len(frames)-frameBytes, 0
+		for from >= headerBytes+end+frameBytes { // up to the first frame that is none: the end of the table, or torn
+			next := int64(binary.LittleEndian.Uint32(frames[from:]))
+			if next <= int64(end) || next > int64(from-headerBytes) {
+				break
+			}
+			from, end = from-frameBytes, int(next)
+		}
+		copy(data[from:], frames[from:])
+		now, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		number := func(b []byte) string { return string(b[numberAt:min(numberAt+8, len(b))]) }
+		if number(frames) == number(data) && len(now) == len(data) && number(now) == number(data) {
+			return data, nil
+		}
+	}
+	return nil, fs.ErrNotExist // delivered again and again
 }

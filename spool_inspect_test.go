@@ -3,8 +3,10 @@ package align
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,4 +136,70 @@ func TestGarbageInTheSpoolIsSurvived(t *testing.T) {
 			t.Errorf("put aside: %v, %v", aside, err)
 		}
 	})
+}
+
+// A file whose very first bytes are changed is no less a file of events.
+func TestFlippedMagicIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		data := segmentOf(t, modelEntry("event1", 10), modelEntry("event2", 10))
+		data[3] ^= 1
+		os.WriteFile(filepath.Join(dir, segmentName(1)), data, 0o600)
+		c := spoolClient(t, dir, &recorder{}, nil)
+		finish(t, c)
+		if s := c.Stats(); s.Dropped[DropCorrupt] != 2 {
+			t.Errorf("%+v", s)
+		}
+		if aside, err := filepath.Glob(filepath.Join(dir, "*"+corruptSuffix)); err != nil || len(aside) != 1 {
+			t.Errorf("put aside: %v, %v", aside, err)
+		}
+	})
+}
+
+// What a frame says may be any number, and an int may have 32 bits.
+func TestFrameBeyondAnyFileIsCorrupt(t *testing.T) {
+	data := segmentOf(t, modelEntry("event1", 10))
+	binary.LittleEndian.PutUint32(data[24:], math.MaxUint32) // lane
+	binary.LittleEndian.PutUint32(data[createdEnd:], headerSum(data))
+	binary.LittleEndian.PutUint64(data[len(data)-2*frameBytes:], 1<<32|math.MaxInt32)
+	var c segmentContent
+	if err := readSegment(data, &c, nil); err != nil || c.events != 1 || c.corrupt != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, segmentName(1)), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c2 := spoolClient(t, dir, &recorder{}, nil)
+	finish(t, c2)
+	if s := c2.Stats(); s.Delivered != 1 || s.Dropped[DropCorrupt] != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A client that records meanwhile stores entries and their frames while they are read.
+func TestInspectSpoolFindsNothingCorruptInAFileThatIsWritten(t *testing.T) {
+	dir := t.TempDir()
+	c := spoolClient(t, dir, down(), nil)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 1; i < 200_000; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				say(t, c, "s1", i)
+			}
+		}
+	})
+	for range 10 {
+		if info, err := InspectSpool(dir); err != nil || info.Corrupt > 0 {
+			t.Errorf("%v, %d cannot be read", err, info.Corrupt)
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+	giveUp(t, c)
 }

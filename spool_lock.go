@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // lockName is the file whose lock says who has the directory. It holds the process id and stays when the lock is gone.
@@ -20,15 +21,19 @@ var errHeld = errors.New("held by another")
 func lockSpool(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := tryLock(path)
+	for tries := 0; errors.Is(err, errHeld) && tries < 20; tries++ { // somebody who looks whether it is locked has it for a moment
+		time.Sleep(time.Millisecond)
+		f, err = tryLock(path)
+	}
 	if errors.Is(err, errHeld) {
 		return nil, fmt.Errorf("%w: %s is in use by process %s", ErrSpoolLocked, dir, holder(path))
 	}
 	if err != nil {
 		return nil, err
 	}
-	pid := strconv.Itoa(os.Getpid()) + "\n"
-	if err := errors.Join(f.Truncate(0), writeAll(f, pid)); err != nil {
-		return nil, errors.Join(err, f.Close())
+	// A full disk may not take the number. The lock holds without it.
+	if f.Truncate(0) == nil {
+		writeAll(f, strconv.Itoa(os.Getpid())+"\n")
 	}
 	return f, nil
 }

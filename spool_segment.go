@@ -158,7 +158,13 @@ type segmentContent struct {
 // in there. When reading faults, c says how far it got.
 func readSegment(mem []byte, c *segmentContent, visit func(i int, entry []byte)) error {
 	*c = segmentContent{}
-	if len(mem) < headerBytes+frameBytes || string(mem[:len(segmentMagic)]) != segmentMagic {
+	if len(mem) < headerBytes+frameBytes {
+		return errNoSegment
+	}
+	if string(mem[:len(segmentMagic)]) != segmentMagic {
+		if c.corrupt = countFrames(mem, 0, 0); c.corrupt > 0 {
+			return errBadHeader
+		}
 		return errNoSegment
 	}
 	if version := binary.LittleEndian.Uint32(mem[8:]); version != segmentVersion {
@@ -194,7 +200,7 @@ func readSegment(mem []byte, c *segmentContent, visit func(i int, entry []byte))
 			return nil
 		}
 		end := int(uint32(frame))
-		if end <= c.end || headerBytes+end > at || newFrame(checksum(data[c.end:end]), end, c.number) != frame ||
+		if end <= c.end || end > at-headerBytes || newFrame(checksum(data[c.end:end]), end, c.number) != frame ||
 			c.kind == kindEvents && !isEntry(data[c.end:end]) {
 			c.corrupt = countFrames(mem, c.events, c.end)
 			return nil

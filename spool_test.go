@@ -583,3 +583,158 @@ func TestEventsInMemoryGoToTheSpoolAtClose(t *testing.T) {
 		checkDelivered(t, rec, "s1", 2021)
 	})
 }
+
+// A large event that the disk does not take goes to memory, and small ones after it must not go on in the file before:
+// what a file says is acknowledged counts its own events.
+func TestFileIsNotContinuedBehindAnEventInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		rec := &recorder{answer: func(n int, _ request) answer {
+			if n < 3 {
+				return answer{}
+			}
+			return answer{status: 503}
+		}}
+		disk := &faultyFS{spoolFS: osFS{dir}}
+		c := faultyClient(t, disk, dir, rec, func(cfg *Config) {
+			cfg.SpoolMaxBytes, cfg.MaxContentBytes, cfg.BatchEvents = 8<<20, 1<<20, 5
+			cfg.Senders = 1
+		})
+		size := c.buf.spool.segBytes
+		for i := range 5 {
+			say(t, c, "s1", i+1)
+		}
+		c.buf.mu.Lock()
+		c.buf.spool.fail("create", errors.New("no space left on device"))
+		c.buf.mu.Unlock()
+		disk.break_(errors.New("no space left on device"))
+		if err := c.CreateMessage(bg, Message{SessionID: "s1", Index: 6, Role: RoleUser, Content: strings.Repeat("x", size)}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 12 {
+			say(t, c, "s1", i+7)
+		}
+		synctest.Wait()
+		disk.break_(nil)
+		giveUp(t, c)
+		rec.mu.Lock()
+		rec.answer = nil
+		rec.mu.Unlock()
+		next := spoolClient(t, dir, rec, func(cfg *Config) { cfg.SpoolMaxBytes = 8 << 20 })
+		finish(t, next)
+		checkDelivered(t, rec, "s1", 18)
+	})
+}
+
+// Where not even the process id fits, the lock still holds.
+func TestFullDiskDoesNotKeepAClientFromStarting(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip(err)
+	}
+	if err := os.Symlink("/dev/full", filepath.Join(dir, lockName)); err != nil {
+		t.Skip(err)
+	}
+	c, err := New(Config{ProjectID: "p1", APIKey: "k", SpoolDir: dir, Logger: discard, IdleTimeout: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close(bg)
+}
+
+// A file may be held by its sync when its last event is delivered: who waits for room hears of it when the sync is over.
+func TestBlockedCallHearsOfRoomThatASyncHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		c := spoolClient(t, dir, &recorder{}, func(cfg *Config) { cfg.Overflow = OverflowBlock })
+		say(t, c, "s1", 1)
+		b := c.buf
+		b.mu.Lock()
+		seg := b.lanes[0].tail
+		seg.refs++ // as syncDirty has it
+		b.setTail(&b.lanes[0], nil)
+		b.mu.Unlock()
+		if err := c.Flush(bg); err != nil {
+			t.Fatal(err)
+		}
+		woken := make(chan error, 1)
+		go func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			woken <- b.awaitSpace(within(t, time.Minute))
+		}()
+		synctest.Wait()
+		b.mu.Lock()
+		b.unref(seg)
+		b.mu.Unlock()
+		if err := <-woken; err != nil {
+			t.Error(err)
+		}
+		finish(t, c)
+	})
+}
+
+// Who looks has the lock for a moment.
+func TestLookingAtASpoolKeepsNobodyFromOpeningIt(t *testing.T) {
+	dir := t.TempDir()
+	f, err := tryLock(filepath.Join(dir, lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(2*time.Millisecond, func() { releaseLock(f) })
+	finish(t, spoolClient(t, dir, &recorder{}, nil))
+}
+
+func TestFilePutAsideIsNotOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, segmentName(3)+corruptSuffix)
+	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := spoolClient(t, dir, &recorder{}, nil)
+	for _, name := range segmentsIn(t, dir) {
+		if filepath.Base(name) <= segmentName(3) {
+			t.Errorf("%s may be put aside over %s", name, old)
+		}
+	}
+	finish(t, c)
+}
+
+// What was dropped to make room in the spool is dropped for good, also behind events in memory.
+func TestEventDroppedFromTheSpoolDoesNotComeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		rec := down()
+		c := spoolClient(t, dir, rec, func(cfg *Config) { cfg.Overflow = OverflowDropOldest })
+		b := c.buf
+		b.mu.Lock()
+		b.spool.fail("write", errors.New("input/output error"))
+		b.mu.Unlock()
+		for i := range 10 {
+			say(t, c, "s1", i+1)
+		}
+		time.Sleep(2 * spoolRetry)
+		say(t, c, "s1", 11) // finds out that the disk is back
+		synctest.Wait()
+		for i := range 10 {
+			say(t, c, "s1", i+12)
+		}
+		time.Sleep(time.Minute)
+		var drops []Drop
+		b.mu.Lock()
+		for range 4 {
+			if !b.evict(inSpool, &drops) {
+				t.Error("nothing to drop")
+			}
+		}
+		b.mu.Unlock()
+		if de := giveUp(t, c); de.Pending != 17 || len(drops) != 4 {
+			t.Errorf("%v, %d dropped", de, len(drops))
+		}
+		next := spoolClient(t, dir, &recorder{}, nil)
+		if n := next.Stats().Recovered; n != 17 {
+			t.Errorf("%d recovered, 17 were left", n)
+		}
+		finish(t, next)
+	})
+}
