@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,11 @@ func newClientWith(cfg Config, files func(dir string) spoolFS) (*Client, error) 
 	feedback, err := newFeedbackKeys(&cfg)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.SpoolDir != "" { // the app may change its directory
+		if cfg.SpoolDir, err = filepath.Abs(cfg.SpoolDir); err != nil {
+			return nil, &SpoolError{"open", err}
+		}
 	}
 	c := &Client{
 		cfg:      cfg,
@@ -351,6 +357,7 @@ func (c *Client) closeBuffer() (lost []Drop) {
 	if c.journal != nil {
 		c.idleMu.Lock()
 		c.journal.close(c.idle.open)
+		c.journal, c.idle.journal = nil, nil // a call that Close overtook may still come by
 		c.idleMu.Unlock()
 	}
 	if err := s.close(); err != nil {

@@ -649,6 +649,9 @@ func (b *buffer) prepare(i int) (drops []Drop, err error) {
 	return drops, err
 }
 
+// maxOpenTries is how often a file is tried, about a second apart, before what waits behind it goes first.
+const maxOpenTries = 30
+
 // load maps a segment whose events wait, and checks it: meanwhile the file was anybody's. It gives up the lock.
 func (b *buffer) load(l *lane, seg *segment, drops *[]Drop) error {
 	s, f := b.spool, seg.file
@@ -681,7 +684,15 @@ func (b *buffer) load(l *lane, seg *segment, drops *[]Drop) error {
 		b.unref(seg)
 		if cause != nil && !isGone(cause) {
 			s.fail("open", cause)
-			return cause
+			if f.tries++; f.tries < maxOpenTries {
+				return cause
+			}
+			// All that is behind it waits. It is put aside, for a person to look at, and its events are lost to us.
+			b.mu.Unlock()
+			s.fs.rename(f.name, f.name+corruptSuffix)
+			b.mu.Lock()
+		} else {
+			f.tries = 0
 		}
 	}
 	f.suspect = false

@@ -81,9 +81,9 @@
 // gets [ErrSpoolLocked].
 //
 // [Config.SpoolMaxBytes] bounds the disk, and then Overflow says what happens. A disk that is full, read-only or broken
-// stops nothing: new events go to memory, within the limits of the buffer, [Client.Health] and the log say so, and the
-// spool is tried again every second. Close leaves in the spool what it could not deliver. [InspectSpool] looks at what is
-// there.
+// stops nothing once the client has the directory: new events go to memory, within the limits of the buffer, [Client.Health]
+// and the log say so, and the spool is tried again with the next event, a second later. SyncAlways, too, then promises no
+// more than memory does. Close leaves in the spool what it could not deliver. [InspectSpool] looks at what is there.
 //
 // # Sessions that nobody closes
 //

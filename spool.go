@@ -829,11 +829,9 @@ func (s *spool) rescue(i int) {
 			rest.first++
 			rest.events--
 		}
-		if into != nil {
-			into.file.dirty = true
-			s.dirty = append(s.dirty, into)
-		}
 		for _, m := range moved {
+			m.seg.file.dirty = true
+			s.dirty = append(s.dirty, m.seg)
 			m.seg.data = m.seg.file.mem[headerBytes : headerBytes+m.seg.file.end]
 			if m.events == 0 {
 				s.buf.unref(m.seg)

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -270,4 +273,48 @@ func TestDiskFaultAtEveryStepLosesNothingSilently(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A file that can never be opened again holds up what is behind it for a while, not for good.
+func TestFileThatCannotBeOpenedIsPutAsideInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		c := spoolClient(t, dir, down(), nil)
+		for i := range 3 {
+			say(t, c, "s1", i+1)
+		}
+		giveUp(t, c)
+
+		rec := &recorder{}
+		disk := &faultyFS{}
+		cfg := Config{ProjectID: "p", APIKey: "k", Logger: discard, SpoolDir: dir, IdleTimeout: -1, HTTPClient: rec.client()}
+		c, err := newClientWith(cfg, func(dir string) spoolFS { disk.spoolFS = osFS{dir}; return &unopenable{disk} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		say(t, c, "s2", 1)
+		time.Sleep(time.Hour)
+		s := c.Stats()
+		if s.Dropped[DropCorrupt] != 3 || s.Delivered != 1 || s.Pending != 0 {
+			t.Errorf("%+v", s)
+		}
+		checkInvariant(t, s)
+		finish(t, c)
+		if aside, err := filepath.Glob(filepath.Join(dir, "*"+corruptSuffix)); err != nil || len(aside) != 1 {
+			t.Errorf("%v, %v", aside, err)
+		}
+	})
+}
+
+// unopenable is a disk that opens each file once.
+type unopenable struct{ *faultyFS }
+
+func (d *unopenable) open(name string) (spoolFile, error) {
+	if d.count("open "+name) > 0 {
+		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EIO}
+	}
+	if err := d.step("open " + name); err != nil {
+		return nil, err
+	}
+	return d.faultyFS.open(name)
 }

@@ -67,7 +67,7 @@ func InspectSpool(dir string) (*SpoolInfo, error) {
 	sessions := newIdleTracker(time.Now())
 	var journal []SpoolSegment
 	for _, e := range entries {
-		if _, ok := segmentNumber(e.Name()); !ok {
+		if _, ok := segmentNumber(e.Name()); !ok || !e.Type().IsRegular() {
 			continue
 		}
 		s := SpoolSegment{Name: e.Name()}

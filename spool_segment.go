@@ -249,6 +249,7 @@ type segmentFile struct {
 	dirty    bool      // there is something to sync
 	suspect  bool      // reading it failed: to be checked before anything of it is sent
 	surplus  bool      // to be unmapped
+	tries    int       // to open it that failed in a row
 	resend   *batchRecord
 	storedTo int // what the header says is acknowledged
 }
