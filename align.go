@@ -131,20 +131,35 @@ func (c *Client) openSpool(files func(dir string) spoolFS) error {
 	return nil
 }
 
-// follow tells the idle tracker what an accepted event means for its session.
-func (c *Client) follow(p payload, now time.Time) {
-	if c.cfg.IdleTimeout < 0 {
-		return
-	}
+// sign is what an event means for how long its session stays open: activity at a time, or the end. None names no session.
+type sign struct {
+	session string
+	at      time.Time
+	end     bool
+}
+
+func signOf(p payload) sign {
 	switch p := p.(type) {
 	case *Message:
-		c.touch(p.SessionID, now, p.CreateTime)
+		return sign{session: p.SessionID, at: p.CreateTime}
 	case *Session:
-		c.touch(p.ID, now, p.StartTime)
+		return sign{session: p.ID, at: p.StartTime}
 	case *SessionEnd:
+		return sign{session: p.SessionID, end: true}
+	}
+	return sign{}
+}
+
+// follow tells the idle tracker what an accepted event means for its session.
+func (c *Client) follow(s sign, now time.Time) {
+	switch {
+	case s.session == "" || c.cfg.IdleTimeout < 0:
+	case s.end:
 		c.idleMu.Lock()
-		c.idle.forget(p.SessionID)
+		c.idle.forget(s.session)
 		c.idleMu.Unlock()
+	default:
+		c.touch(s.session, now, s.at)
 	}
 }
 

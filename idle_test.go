@@ -361,7 +361,7 @@ func TestManySessionsUseOneTimer(t *testing.T) {
 	for range 3 {
 		now := time.Now()
 		for _, p := range opened {
-			c.follow(p, now)
+			c.follow(signOf(p), now)
 		}
 	}
 	runtime.ReadMemStats(&after)
@@ -475,6 +475,40 @@ func FuzzIdle(f *testing.F) {
 					t.Fatalf("next %v, but the quietest was seen %v", next, oldest)
 				}
 			}
+		}
+	})
+}
+
+func TestIdleCloseOfASessionThatAHookRenames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.BeforeSend = func(e *Event) bool {
+				switch {
+				case e.Message != nil:
+					e.Message.SessionID = "hidden-" + e.Message.SessionID
+				case e.SessionEnd != nil:
+					e.SessionEnd.SessionID = "hidden-" + e.SessionEnd.SessionID
+				}
+				return true
+			}
+		})
+		say(t, c, "s1", 1)
+		after(31 * time.Minute)
+		say(t, c, "s2", 1)
+		if err := c.CloseSession(bg, SessionEnd{SessionID: "s2"}); err != nil {
+			t.Fatal(err)
+		}
+		if n := c.Stats().OpenSessions; n != 0 {
+			t.Errorf("%d sessions open", n)
+		}
+		finish(t, c)
+		var ended []string
+		for _, e := range closes(rec) {
+			ended = append(ended, e.Properties.GetSessionProperties().GetSessionId())
+		}
+		if want := []string{"hidden-s1", "hidden-s2"}; !slices.Equal(ended, want) {
+			t.Errorf("ended %q, want %q", ended, want)
 		}
 	})
 }

@@ -25,9 +25,10 @@ func (c *Client) admit(ctx context.Context, p payload) error {
 		c.drop(ctx, p, DropDisabled, now)
 		return nil
 	}
+	sign := signOf(p) // before a hook gives the session another name: its end will go through that hook, too
 	err := c.accept(ctx, p, now)
 	if err == nil {
-		c.follow(p, now)
+		c.follow(sign, now)
 	}
 	return err
 }

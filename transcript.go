@@ -304,6 +304,7 @@ func (t *Transcript) data() map[string]any {
 
 // recordAll records events of one session, the last of them its end: all, or none with an error.
 func (c *Client) recordAll(ctx context.Context, events []payload, now time.Time) error {
+	end := signOf(events[len(events)-1])
 	kept := make([]payload, 0, len(events))
 	type lost struct {
 		event  payload
@@ -332,7 +333,7 @@ func (c *Client) recordAll(ctx context.Context, events []payload, now time.Time)
 		c.drop(ctx, l.event, l.reason, now)
 	}
 	c.truncated.Add(cuts)
-	c.follow(events[len(events)-1], now)
+	c.follow(end, now)
 	return nil
 }
 
