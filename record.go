@@ -1,8 +1,10 @@
 package align
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"hash/maphash"
 	"slices"
@@ -185,12 +187,44 @@ func (c *Client) redact(p payload) {
 	}
 }
 
-// redactData returns data with every string masked, in maps and slices of its own.
+// redactData returns data with every string masked, in maps and slices of its own. What is of no kind of JSON's own, such as
+// a []string or a struct, may have strings in it, too: it becomes what it will be as JSON.
 func redactData(data map[string]any, mask func(string) string) map[string]any {
 	if data == nil {
 		return nil
 	}
-	return mapStrings(data, mask).(map[string]any)
+	return mapStrings(plainData(data), mask).(map[string]any)
+}
+
+// plainData returns a copy of data that has been checked, with nothing in it but what [mapStrings] knows its way in.
+func plainData(value any) any {
+	switch v := value.(type) {
+	case nil, string, bool, json.Number, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
+		return v
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = plainData(v[i])
+		}
+		return list
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for k := range v {
+			object[k] = plainData(v[k])
+		}
+		return object
+	}
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return nil // another time it could be encoded
+	}
+	var plain any
+	d := json.NewDecoder(bytes.NewReader(encoded))
+	d.UseNumber()
+	if d.Decode(&plain) != nil {
+		return nil
+	}
+	return plain
 }
 
 // beforeSend asks the hook and returns what it has left of the event, or why the event is to be dropped.
