@@ -974,3 +974,20 @@ func TestAcroInvariantHoldsUnderRandomFaults(t *testing.T) {
 		}
 	}
 }
+
+func TestAcroSilentInteractionEndsBesideKeptSessions(t *testing.T) {
+	acroTest(t, func(cfg *Config) { cfg.BufferBytes, cfg.MaxContentBytes = 1<<20, 64<<10 }, func(t *testing.T, c *Client, s *acroServer) {
+		c.Begin(InteractionStart{Input: "hello", ConversationID: "quiet"})
+		for i := range 40 { // what has ended takes nearly all of the buffer all the time
+			id := fmt.Sprint("s", i)
+			for k := range 10 {
+				ok(t, c.CreateMessage(bg, message(id, k+1, RoleUser, strings.Repeat("x", 6<<10))))
+			}
+			ok(t, c.CloseSession(bg, SessionEnd{SessionID: id}))
+			time.Sleep(time.Minute)
+		}
+		if st := c.Stats(); st.Incomplete != 1 {
+			t.Errorf("after 40 min: %+v", st)
+		}
+	})
+}

@@ -623,7 +623,8 @@ func (o *openInteractions) all() []*Interaction {
 }
 
 // endSilent ends every interaction that is due and returns how long until the next one is; false if none is open. Like
-// [Client.closeDue] it leaves half of the buffer to the app.
+// [Client.closeDue] it leaves half of the buffer to the app; for an Acro endpoint that half is full of ended sessions, which
+// make way.
 func (c *Client) endSilent() (wait time.Duration, any bool) {
 	for {
 		deadline := time.Now().Add(-c.cfg.IdleTimeout)
@@ -635,7 +636,7 @@ func (c *Client) endSilent() (wait time.Duration, any bool) {
 			return max(time.Until(last.Add(c.cfg.IdleTimeout)), 0), any
 		}
 		for _, in := range due {
-			if c.buf.halfFull() || in.abandon(deadline) != nil {
+			if c.assembler == nil && c.buf.halfFull() || in.abandon(deadline) != nil {
 				return idleRetry, true
 			}
 		}
