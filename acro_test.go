@@ -991,3 +991,29 @@ func TestAcroSilentInteractionEndsBesideKeptSessions(t *testing.T) {
 		}
 	})
 }
+
+func TestAcroSecondEndReplacesNothingWhereTheSessionMadeWay(t *testing.T) {
+	const budget = 100 << 10
+	acroTest(t, func(cfg *Config) { cfg.BufferBytes, cfg.MaxContentBytes = budget, 60<<10 }, func(t *testing.T, c *Client, s *acroServer) {
+		ok(t, c.CreateMessage(bg, message("s1", 1, RoleUser, strings.Repeat("x", 20<<10))), c.CloseSession(bg, SessionEnd{SessionID: "s1"}))
+		synctest.Wait()
+		for i := 1; c.Stats().PendingBytes+1<<10 < budget; i++ { // so much that the end is what s1 has to make way for
+			ok(t, c.CreateMessage(bg, message("s2", i, RoleUser, strings.Repeat("x", 512))))
+		}
+		for i := 1000; c.Stats().PendingBytes+heldCharge <= budget; i++ {
+			left := int(budget - c.Stats().PendingBytes)
+			ok(t, c.CreateMessage(bg, Message{SessionID: "s2", Index: i, Role: RoleUser, Content: strings.Repeat("x", max(left-2*heldCharge, 1))}))
+		}
+		if c.assembler.conversations[AcroConversationID("s1")] == nil {
+			t.Fatal("it is gone before")
+		}
+		ok(t, c.CloseSession(bg, SessionEnd{SessionID: "s1"}))
+		synctest.Wait()
+		if n := len(s.get("s1").Lines); n != 1 {
+			t.Errorf("the endpoint has %d lines of it now", n)
+		}
+		if st := c.Stats(); st.Dropped[DropUnsupported] != 1 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
