@@ -728,6 +728,18 @@ func TestHookSeesWhatAnInteractionBecomes(t *testing.T) {
 	})
 }
 
+func TestDisabledClientAcceptsAnyInteraction(t *testing.T) {
+	c, err := New(Config{Disabled: true, Strict: true})
+	long := strings.Repeat("x", 65)
+	in := c.Begin(InteractionStart{UserID: long, Input: "x"})
+	must(t, err, second(c.Track(bg, TrackedInteraction{UserID: long, Output: "x", Latency: new(-time.Second)})),
+		in.SetProperty("no key", "x"), in.Finish(bg, InteractionResult{Output: "x", Generation: &Generation{RunID: long}}))
+	if s := c.Stats(); s.Invalid != 0 || s.Accepted != 5 || s.Dropped[DropDisabled] != 5 {
+		t.Errorf("%+v", s)
+	}
+	must(t, c.Close(bg))
+}
+
 func TestDisabledClientForgetsSilentInteractions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Config{Disabled: true})
