@@ -15,11 +15,12 @@ import (
 // Client records what happens in a chat app and delivers it to a collector. It is safe for concurrent use. A zero Client
 // is a closed one: recording returns [ErrClosed] and nothing panics.
 type Client struct {
-	cfg   Config // defaults applied; read-only after New
-	plain bool   // nothing in cfg looks at an event between the call and its encoding
-	rules *rules
-	seed  maphash.Seed
-	ids   *idSource
+	cfg     Config // defaults applied; read-only after New
+	plain   bool   // nothing in cfg looks at an event between the call and its encoding
+	follows bool   // which sessions are open is of interest
+	rules   *rules
+	seed    maphash.Seed
+	ids     *idSource
 
 	feedback *feedbackKeys
 
@@ -71,6 +72,7 @@ func newClientWith(cfg Config, files func(dir string) spoolFS) (*Client, error) 
 	c := &Client{
 		cfg:      cfg,
 		plain:    !cfg.Disabled && cfg.Redact == 0 && cfg.BeforeSend == nil && !cfg.NoContent && !cfg.isAcro(),
+		follows:  cfg.IdleTimeout > 0 || cfg.CloseSessionsOnShutdown,
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
 		ids:      newIDSource(),
@@ -153,7 +155,7 @@ func signOf(p payload) sign {
 // follow tells the idle tracker what an accepted event means for its session.
 func (c *Client) follow(s sign, now time.Time) {
 	switch {
-	case s.session == "" || c.cfg.IdleTimeout < 0:
+	case s.session == "" || !c.follows:
 	case s.end:
 		c.idleMu.Lock()
 		c.idle.forget(s.session)

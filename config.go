@@ -80,7 +80,8 @@ type Config struct {
 	// IdleTimeout is how long a session may be without opening or message before the client closes it, and an interaction
 	// without a sign of life before it is recorded as incomplete. Default 30 min; negative: never.
 	IdleTimeout time.Duration
-	// CloseSessionsOnShutdown makes Close close the sessions that are still open, with the reason shutdown.
+	// CloseSessionsOnShutdown makes Close close the sessions that are still open, with the reason shutdown. With a negative
+	// IdleTimeout each that nobody closes is remembered until then, in about 100 bytes.
 	CloseSessionsOnShutdown bool
 
 	// SpoolDir is a directory, made when missing, in which events wait for delivery: a recording call that returned has its

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -475,6 +476,26 @@ func FuzzIdle(f *testing.F) {
 					t.Fatalf("next %v, but the quietest was seen %v", next, oldest)
 				}
 			}
+		}
+	})
+}
+
+func TestShutdownClosesSessionsThatNeverGoIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.IdleTimeout, cfg.CloseSessionsOnShutdown = -1, true })
+		say(t, c, "s1", 1)
+		say(t, c, "s2", 1)
+		if err := errors.Join(c.OpenSession(bg, Session{ID: "s3", UserID: "u1"}), c.CloseSession(bg, SessionEnd{SessionID: "s2"})); err != nil {
+			t.Fatal(err)
+		}
+		after(100 * time.Hour)
+		if n := len(closes(rec)); n != 1 {
+			t.Errorf("%d ends before the shutdown", n)
+		}
+		finish(t, c)
+		if n := len(closes(rec)); n != 3 {
+			t.Errorf("%d ends in all", n)
 		}
 	})
 }

@@ -131,7 +131,7 @@ func (c *Client) recordPlain(ctx context.Context, m *Message) (done bool, err er
 	if err := c.push(ctx, m.SessionID, scratch, entry, now); err != nil {
 		return true, err
 	}
-	if c.cfg.IdleTimeout > 0 {
+	if c.follows {
 		c.touch(m.SessionID, now, m.CreateTime)
 	}
 	return true, nil
