@@ -143,7 +143,11 @@ func (c *Client) Track(ctx context.Context, tracked TrackedInteraction) (id stri
 	if c == nil || c.buf == nil || c.closing.Load() {
 		return "", ErrClosed
 	}
-	if err := c.refusing(c.rules.problems(&tracked), c.strictly("TrackedInteraction.Latency", tracked.Latency != nil)); err != nil {
+	var late []error // neither question nor answer is recorded where the answer cannot be
+	if tracked.Latency != nil && isTimestamp(tracked.Timestamp) && !isTimestamp(tracked.Timestamp.Add(*tracked.Latency)) {
+		late = []error{&FieldError{Field: "TrackedInteraction.Latency", Rule: "time"}}
+	}
+	if err := c.refusing(c.rules.problems(&tracked), late, c.strictly("TrackedInteraction.Latency", tracked.Latency != nil)); err != nil {
 		return "", err
 	}
 	start := InteractionStart{

@@ -507,6 +507,10 @@ func TestInteractionsKeepTheLimits(t *testing.T) {
 				t.Errorf("%s: %v", field, problem)
 			}
 		}
+		_, err = c.Track(bg, TrackedInteraction{Input: "q", Output: "a", Timestamp: time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC), Latency: new(2 * time.Hour)})
+		if problem, ok := errors.AsType[*FieldError](err); !ok || problem.Field != "TrackedInteraction.Latency" {
+			t.Error(err)
+		}
 		must(t, in.End(bg, "y"), c.Flush(bg))
 		wantTold(t, rec, `1 user "x"`, `2 assistant "y" latency=0s success=true properties=10`)
 	})
