@@ -994,7 +994,7 @@ func TestAcroSilentInteractionEndsBesideKeptSessions(t *testing.T) {
 
 func TestAcroSecondEndReplacesNothingWhereTheSessionMadeWay(t *testing.T) {
 	const budget = 100 << 10
-	acroTest(t, func(cfg *Config) { cfg.BufferBytes, cfg.MaxContentBytes = budget, 60<<10 }, func(t *testing.T, c *Client, s *acroServer) {
+	acroTest(t, func(cfg *Config) { cfg.BufferBytes, cfg.MaxContentBytes = budget, 48<<10 }, func(t *testing.T, c *Client, s *acroServer) {
 		ok(t, c.CreateMessage(bg, message("s1", 1, RoleUser, strings.Repeat("x", 20<<10))), c.CloseSession(bg, SessionEnd{SessionID: "s1"}))
 		synctest.Wait()
 		for i := 1; c.Stats().PendingBytes+1<<10 < budget; i++ { // so much that the end is what s1 has to make way for

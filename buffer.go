@@ -398,7 +398,8 @@ func (b *buffer) store(seg *segment, entry []byte, sum uint32) bool {
 // makeRoom does what the overflow rule says, once: there may be room afterwards. An error means that there will be none.
 func (b *buffer) makeRoom(ctx context.Context, size int, where whereabouts, dropped *[]Drop) error {
 	switch {
-	case where == inMemory && size > b.maxBytes: // never fits
+	case where == inMemory && size > b.maxBytes, // never fits
+		where == inSpool && int64(fileBytes(size)) > b.spool.maxBytes:
 	case b.overflow == OverflowDropOldest && b.evict(where, dropped):
 		return nil
 	case b.overflow == OverflowBlock:

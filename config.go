@@ -64,7 +64,8 @@ type Config struct {
 	// BatchEvents and BatchBytes are when a batch is full, and the most a request carries. Defaults 500 and 512 KiB.
 	BatchEvents, BatchBytes int
 	// BufferEvents and BufferBytes bound what is held in memory, waiting and in flight. Defaults 100,000 and 24 MiB. What
-	// is in the spool does not count.
+	// is in the spool does not count. BufferBytes holds the largest event that the other limits allow, tool calls aside: a
+	// message with 64 of them may have 8 MiB, and where that never fits it is an ErrBufferFull.
 	BufferEvents, BufferBytes int
 	// Overflow says what happens when they are used up. Default OverflowReject.
 	Overflow Overflow
@@ -268,10 +269,10 @@ func (c *Config) leastSpool() int64 {
 	return int64(max(4*(c.Senders+spoolExtraFiles)*minSegmentFile, 2*fileBytes(c.largestEvent())))
 }
 
-// largestEvent bounds the encoded size of one event: content, properties and a comment at four bytes a code point, and
-// what stands around them.
+// largestEvent bounds the encoded size of one event without tool calls, which may have 8 MiB: content, properties at four
+// bytes a code point, and what else an event may say, of which a session with data and labels has the most.
 func (c *Config) largestEvent() int {
-	const fixed = 16 << 10
+	const fixed = 32 << 10
 	return c.MaxContentBytes + c.Limits.Properties*(4*c.Limits.PropertyValue+128) + fixed
 }
 
