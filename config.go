@@ -105,14 +105,20 @@ type Config struct {
 	// which needs a field of ours.
 	Strict bool
 
-	// NoContent keeps every word of a conversation in this process: of messages only the length is sent, of feedback only
-	// the vote and its score, of sessions no title. Custom properties are sent.
+	// NoContent keeps every word of a conversation in this process: of a message's text only the length is sent, of its
+	// generation neither error nor arguments and results of tools, of feedback only the vote and its score, of sessions no
+	// title. What the app says in words of its own is sent: properties, data, traits, labels, names of intents and tools.
 	NoContent bool
-	// Redact masks kinds of personal data in message content, comments, reasons, session titles and property values.
+	// Redact masks kinds of personal data in message content, errors, arguments and results of tools, comments, reasons,
+	// session titles, property values, and every text in the data of sessions and the traits of users, keys aside: also what
+	// a [Transcript] says of a customer's phone, and its URLs. The fields of a [User] and ids are sent as they are.
 	Redact Redaction
 	// BeforeSend sees every event after Redact and before NoContent, in the goroutine that records it. It may change the
-	// event, and drops it by returning false. Idle closes come in a goroutine of the client's. If it panics the event is dropped, too: what it should have removed may
-	// still be in there. What it leaves must keep the limits, or the recording call returns a *FieldError.
+	// event, and drops it by returning false. Idle closes come in a goroutine of the client's. If it panics the event is
+	// dropped, too: what it should have removed may still be in there. What it leaves must keep the limits, or the recording
+	// call returns a *FieldError. It must neither record through a [SessionHandle] or an [Interaction] of the session whose
+	// event it sees, nor close the client: that would wait for itself. Sessions are watched for going quiet under the id
+	// that the app gave; their idle closes come to the hook with that.
 	BeforeSend func(*Event) bool
 
 	// FeedbackSecret signs feedback tokens ([Client.FeedbackToken]): at least 16 bytes, the same in every process that

@@ -80,7 +80,8 @@ type TrackedInteraction struct {
 // and success, at the time of its end. Their indexes follow each other, also where others record into the session through
 // a [SessionHandle] or interactions. A question without text is left out; so is an answer without text, unless the
 // interaction failed, was never ended or has a [Generation] to tell of. With a UserID the session is opened first, unless
-// this client knows that it was.
+// [Client.StartSession] or another interaction of this client has done so. After [Client.OpenSession] it is opened again, and
+// AgentName replaces the assistant given there: leave UserID out, or use StartSession.
 //
 // An interaction that nobody ends is recorded as incomplete, with what was streamed so far and Success unknown:
 // when nothing was heard of it for [Config.IdleTimeout], or at [Client.Close]. [Stats.Incomplete] counts them.
@@ -119,10 +120,7 @@ func (c *Client) Begin(start InteractionStart) *Interaction {
 		c.endSilent() // no watch does
 	}
 	if c.interactions.add(in) {
-		select {
-		case c.idleWake <- struct{}{}:
-		default:
-		}
+		signal(c.idleWake)
 	}
 	return in
 }

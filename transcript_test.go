@@ -78,6 +78,17 @@ func minimal(lines ...TranscriptLine) Transcript {
 	return Transcript{ConversationID: conversationID, Start: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), Lines: lines}
 }
 
+// joined returns the errors that errors.Join put together.
+func joined(err error) []error {
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
+		return list.Unwrap()
+	}
+	if err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
 // fieldsOf lists the *FieldErrors in err, joined or alone, as "Field rule".
 func fieldsOf(t *testing.T, err error) (list []string) {
 	t.Helper()
