@@ -488,6 +488,9 @@ func (s *SessionHandle) recordExchange(ctx context.Context, e *exchange) error {
 	}
 	for len(e.messages) > 0 {
 		m := *e.messages[0] // what is not accepted is as it was, for another try
+		if !s.client.plain {
+			m.Properties, m.Generation = maps.Clone(m.Properties), m.Generation.detached()
+		}
 		s.place(&m)
 		placed := m
 		if err := s.client.admit(ctx, &m); err != nil {

@@ -426,6 +426,34 @@ func TestIncompleteInteractionGoesOnWhereTheBufferWasFull(t *testing.T) {
 	})
 }
 
+func TestHookSeesAnExchangeAsItWasAtEveryTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(n int, _ request) answer { return answer{status: map[bool]int{true: 503, false: 200}[n < 3]} }}
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.BufferEvents = 2
+			cfg.BeforeSend = func(e *Event) bool {
+				if m := e.Message; m != nil && m.Role == RoleAssistant {
+					m.Properties["seen"] += "x"
+					m.Generation.Model += "x"
+				}
+				return true
+			}
+		})
+		say(t, c, "s1", 1)
+		in := c.Begin(InteractionStart{ConversationID: "s2", Input: "q", Properties: Properties{"seen": ""}})
+		must(t, second(in.WriteString("a")), c.Close(within(t, time.Minute)))
+		for _, e := range rec.delivered() {
+			m := e.Properties.GetMessageProperties()
+			if seen := e.Properties.CustomProperties["seen"].GetStringValue(); m.GetModel() != "" && (seen != "x" || m.GetModel() != "x") {
+				t.Errorf("seen %q, model %q", seen, m.GetModel())
+			}
+		}
+		if c.Stats().Delivered != 3 || c.Stats().Full < 2 {
+			t.Errorf("%+v", c.Stats())
+		}
+	})
+}
+
 func TestInteractionIsFoundByItsID(t *testing.T) { // AG-12
 	handleTest(t, nil, func(c *Client, rec *recorder) {
 		in := c.Begin(InteractionStart{ID: "i1", ConversationID: "s1", Input: "x"})
