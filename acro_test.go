@@ -878,7 +878,7 @@ func playAcroWorld(t *testing.T, seed uint64) {
 	keep := time.Duration(1+roll(20)) * time.Second
 	c := newAcroClient(t, s, func(cfg *Config) {
 		cfg.BufferEvents, cfg.Overflow, cfg.Senders = 10+roll(200), Overflow(roll(3)), 1+roll(4)
-		cfg.MaxContentBytes, cfg.BufferBytes = 256, 30_000+roll(40_000)
+		cfg.MaxContentBytes, cfg.BufferBytes = 256, 45_000+roll(25_000)
 		cfg.IdleTimeout, cfg.CloseSessionsOnShutdown = keep, roll(2) == 0
 		cfg.OnDrop = func(d Drop) {
 			mu.Lock()
