@@ -321,15 +321,16 @@ func (a *assembler) tryAdd(ctx context.Context, now time.Time, whole bool, piece
 		return nil, nil, ErrClosed
 	}
 	drops = a.expire(now)
-	force := false
-	if end, ok := pieces[0].payload.(*SessionEnd); ok {
-		conv := a.conversations[AcroConversationID(end.SessionID)]
-		if conv == nil {
-			return drops, nil, errNoConversation
-		}
-		force = !conv.ended // makes room in a moment
-	}
+	end, isEnd := pieces[0].payload.(*SessionEnd)
 	for {
+		force := false
+		if isEnd {
+			conv := a.conversations[AcroConversationID(end.SessionID)]
+			if conv == nil { // or it has just made way
+				return drops, nil, errNoConversation
+			}
+			force = !conv.ended // makes room in a moment
+		}
 		if space, err = a.buf.hold(len(pieces), size, force); space == nil {
 			break
 		}

@@ -878,7 +878,7 @@ func playAcroWorld(t *testing.T, seed uint64) {
 	keep := time.Duration(1+roll(20)) * time.Second
 	c := newAcroClient(t, s, func(cfg *Config) {
 		cfg.BufferEvents, cfg.Overflow, cfg.Senders = 10+roll(200), Overflow(roll(3)), 1+roll(4)
-		cfg.MaxContentBytes, cfg.BufferBytes = 256, 30_000+roll(40_000)
+		cfg.MaxContentBytes, cfg.BufferBytes = 256, 45_000+roll(25_000)
 		cfg.IdleTimeout, cfg.CloseSessionsOnShutdown = keep, roll(2) == 0
 		cfg.OnDrop = func(d Drop) {
 			mu.Lock()
@@ -973,4 +973,47 @@ func TestAcroInvariantHoldsUnderRandomFaults(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
+}
+
+func TestAcroSilentInteractionEndsBesideKeptSessions(t *testing.T) {
+	acroTest(t, func(cfg *Config) { cfg.BufferBytes, cfg.MaxContentBytes = 1<<20, 64<<10 }, func(t *testing.T, c *Client, s *acroServer) {
+		c.Begin(InteractionStart{Input: "hello", ConversationID: "quiet"})
+		for i := range 40 { // what has ended takes nearly all of the buffer all the time
+			id := fmt.Sprint("s", i)
+			for k := range 10 {
+				ok(t, c.CreateMessage(bg, message(id, k+1, RoleUser, strings.Repeat("x", 6<<10))))
+			}
+			ok(t, c.CloseSession(bg, SessionEnd{SessionID: id}))
+			time.Sleep(time.Minute)
+		}
+		if st := c.Stats(); st.Incomplete != 1 {
+			t.Errorf("after 40 min: %+v", st)
+		}
+	})
+}
+
+func TestAcroSecondEndReplacesNothingWhereTheSessionMadeWay(t *testing.T) {
+	const budget = 100 << 10
+	acroTest(t, func(cfg *Config) { cfg.BufferBytes, cfg.MaxContentBytes = budget, 48<<10 }, func(t *testing.T, c *Client, s *acroServer) {
+		ok(t, c.CreateMessage(bg, message("s1", 1, RoleUser, strings.Repeat("x", 20<<10))), c.CloseSession(bg, SessionEnd{SessionID: "s1"}))
+		synctest.Wait()
+		for i := 1; c.Stats().PendingBytes+1<<10 < budget; i++ { // so much that the end is what s1 has to make way for
+			ok(t, c.CreateMessage(bg, message("s2", i, RoleUser, strings.Repeat("x", 512))))
+		}
+		for i := 1000; c.Stats().PendingBytes+heldCharge <= budget; i++ {
+			left := int(budget - c.Stats().PendingBytes)
+			ok(t, c.CreateMessage(bg, Message{SessionID: "s2", Index: i, Role: RoleUser, Content: strings.Repeat("x", max(left-2*heldCharge, 1))}))
+		}
+		if c.assembler.conversations[AcroConversationID("s1")] == nil {
+			t.Fatal("it is gone before")
+		}
+		ok(t, c.CloseSession(bg, SessionEnd{SessionID: "s1"}))
+		synctest.Wait()
+		if n := len(s.get("s1").Lines); n != 1 {
+			t.Errorf("the endpoint has %d lines of it now", n)
+		}
+		if st := c.Stats(); st.Dropped[DropUnsupported] != 1 {
+			t.Errorf("%+v", st)
+		}
+	})
 }

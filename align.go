@@ -16,11 +16,12 @@ import (
 // Client records what happens in a chat app and delivers it to a collector. It is safe for concurrent use. A zero Client
 // is a closed one: recording returns [ErrClosed] and nothing panics.
 type Client struct {
-	cfg   Config // defaults applied; read-only after New
-	plain bool   // nothing in cfg looks at an event between the call and its encoding
-	rules *rules
-	seed  maphash.Seed
-	ids   *idSource
+	cfg     Config // defaults applied; read-only after New
+	plain   bool   // nothing in cfg looks at an event between the call and its encoding
+	follows bool   // which sessions are open is of interest
+	rules   *rules
+	seed    maphash.Seed
+	ids     *idSource
 
 	feedback *feedbackKeys
 
@@ -77,6 +78,7 @@ func newClientWith(cfg Config, files func(dir string) spoolFS) (*Client, error) 
 	c := &Client{
 		cfg:      cfg,
 		plain:    !cfg.Disabled && cfg.Redact == 0 && cfg.BeforeSend == nil && !cfg.NoContent && !cfg.isAcro(),
+		follows:  cfg.IdleTimeout > 0 || cfg.CloseSessionsOnShutdown,
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
 		ids:      newIDSource(),
@@ -137,20 +139,35 @@ func (c *Client) openSpool(files func(dir string) spoolFS) error {
 	return nil
 }
 
-// follow tells the idle tracker what an accepted event means for its session.
-func (c *Client) follow(p payload, now time.Time) {
-	if c.cfg.IdleTimeout < 0 {
-		return
-	}
+// sign is what an event means for how long its session stays open: activity at a time, or the end. None names no session.
+type sign struct {
+	session string
+	at      time.Time
+	end     bool
+}
+
+func signOf(p payload) sign {
 	switch p := p.(type) {
 	case *Message:
-		c.touch(p.SessionID, now, p.CreateTime)
+		return sign{session: p.SessionID, at: p.CreateTime}
 	case *Session:
-		c.touch(p.ID, now, p.StartTime)
+		return sign{session: p.ID, at: p.StartTime}
 	case *SessionEnd:
+		return sign{session: p.SessionID, end: true}
+	}
+	return sign{}
+}
+
+// follow tells the idle tracker what an accepted event means for its session.
+func (c *Client) follow(s sign, now time.Time) {
+	switch {
+	case s.session == "" || !c.follows:
+	case s.end:
 		c.idleMu.Lock()
-		c.idle.forget(p.SessionID)
+		c.idle.forget(s.session)
 		c.idleMu.Unlock()
+	default:
+		c.touch(s.session, now, s.at)
 	}
 }
 

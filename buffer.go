@@ -213,14 +213,14 @@ func (b *buffer) pushAll(ctx context.Context, items []item, entries []byte, now 
 // addAll is pushAll under the lock, which it gives up while it waits.
 func (b *buffer) addAll(ctx context.Context, items []item, entries []byte, now time.Time, receipt *Receipt) (round *syncRound, dropped []Drop, err error) {
 	for !b.closed {
-		fits, where := b.fitAll(len(items), len(entries), now)
+		fits, ever, where := b.fitAll(len(items), len(entries), now)
 		if fits {
 			break
 		}
 		for j := range b.lanes {
 			b.lanes[j].hurry()
 		}
-		if where == inMemory && len(items) > b.maxEvents { // never fits
+		if !ever {
 			err = ErrBufferFull
 		} else {
 			err = b.makeRoom(ctx, len(entries), where, &dropped)
@@ -250,15 +250,17 @@ func (b *buffer) addAll(ctx context.Context, items []item, entries []byte, now t
 	return round, dropped, nil
 }
 
-// fitAll reports whether there is room for so many events of so many bytes where they would go now.
-func (b *buffer) fitAll(events, size int, now time.Time) (fits bool, where whereabouts) {
+// fitAll reports whether there is room for so many events of so many bytes where they would go now, and whether there
+// ever can be.
+func (b *buffer) fitAll(events, size int, now time.Time) (fits, ever bool, where whereabouts) {
 	s := b.spool
 	if s == nil || !s.usable(now) {
-		return b.fitInMemory(events, size), inMemory
+		return b.fitInMemory(events, size), events <= b.maxEvents && size <= b.maxBytes, inMemory
 	}
 	files := (size+events*frameBytes)/capacity(s.segBytes) + 1
 	free := s.maxBytes - s.bytes + int64(len(s.spares)*s.segBytes)
-	return int64(files*s.segBytes) <= free, inSpool
+	need := int64(files) * int64(s.segBytes)
+	return need <= free, need <= s.maxBytes, inSpool
 }
 
 // storeAnywhere stores an entry in a file if it can and else in memory, and returns where.
@@ -396,7 +398,8 @@ func (b *buffer) store(seg *segment, entry []byte, sum uint32) bool {
 // makeRoom does what the overflow rule says, once: there may be room afterwards. An error means that there will be none.
 func (b *buffer) makeRoom(ctx context.Context, size int, where whereabouts, dropped *[]Drop) error {
 	switch {
-	case where == inMemory && size > b.maxBytes: // never fits
+	case where == inMemory && size > b.maxBytes, // never fits
+		where == inSpool && int64(fileBytes(size)) > b.spool.maxBytes:
 	case b.overflow == OverflowDropOldest && b.evict(where, dropped):
 		return nil
 	case b.overflow == OverflowBlock:

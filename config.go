@@ -64,7 +64,8 @@ type Config struct {
 	// BatchEvents and BatchBytes are when a batch is full, and the most a request carries. Defaults 500 and 512 KiB.
 	BatchEvents, BatchBytes int
 	// BufferEvents and BufferBytes bound what is held in memory, waiting and in flight. Defaults 100,000 and 24 MiB. What
-	// is in the spool does not count.
+	// is in the spool does not count. BufferBytes holds the largest event that the other limits allow, tool calls aside: a
+	// message with 64 of them may have 8 MiB, and where that never fits it is an ErrBufferFull.
 	BufferEvents, BufferBytes int
 	// Overflow says what happens when they are used up. Default OverflowReject.
 	Overflow Overflow
@@ -80,7 +81,8 @@ type Config struct {
 	// IdleTimeout is how long a session may be without opening or message before the client closes it, and an interaction
 	// without a sign of life before it is recorded as incomplete. Default 30 min; negative: never.
 	IdleTimeout time.Duration
-	// CloseSessionsOnShutdown makes Close close the sessions that are still open, with the reason shutdown.
+	// CloseSessionsOnShutdown makes Close close the sessions that are still open, with the reason shutdown. With a negative
+	// IdleTimeout each that nobody closes is remembered until then, in about 100 bytes.
 	CloseSessionsOnShutdown bool
 
 	// SpoolDir is a directory, made when missing, in which events wait for delivery: a recording call that returned has its
@@ -103,14 +105,20 @@ type Config struct {
 	// which needs a field of ours.
 	Strict bool
 
-	// NoContent keeps every word of a conversation in this process: of messages only the length is sent, of feedback only
-	// the vote and its score, of sessions no title. Custom properties are sent.
+	// NoContent keeps every word of a conversation in this process: of a message's text only the length is sent, of its
+	// generation neither error nor arguments and results of tools, of feedback only the vote and its score, of sessions no
+	// title. What the app says in words of its own is sent: properties, data, traits, labels, names of intents and tools.
 	NoContent bool
-	// Redact masks kinds of personal data in message content, comments, reasons, session titles and property values.
+	// Redact masks kinds of personal data in message content, errors, arguments and results of tools, comments, reasons,
+	// session titles, property values, and every text in the data of sessions and the traits of users, keys aside: also what
+	// a [Transcript] says of a customer's phone, and its URLs. The fields of a [User] and ids are sent as they are.
 	Redact Redaction
 	// BeforeSend sees every event after Redact and before NoContent, in the goroutine that records it. It may change the
-	// event, and drops it by returning false. Idle closes come in a goroutine of the client's. If it panics the event is dropped, too: what it should have removed may
-	// still be in there. What it leaves must keep the limits, or the recording call returns a *FieldError.
+	// event, and drops it by returning false. Idle closes come in a goroutine of the client's. If it panics the event is
+	// dropped, too: what it should have removed may still be in there. What it leaves must keep the limits, or the recording
+	// call returns a *FieldError. It must neither record through a [SessionHandle] or an [Interaction] of the session whose
+	// event it sees, nor close the client: that would wait for itself. Sessions are watched for going quiet under the id
+	// that the app gave; their idle closes come to the hook with that.
 	BeforeSend func(*Event) bool
 
 	// FeedbackSecret signs feedback tokens ([Client.FeedbackToken]): at least 16 bytes, the same in every process that
@@ -267,10 +275,10 @@ func (c *Config) leastSpool() int64 {
 	return int64(max(4*(c.Senders+spoolExtraFiles)*minSegmentFile, 2*fileBytes(c.largestEvent())))
 }
 
-// largestEvent bounds the encoded size of one event: content, properties and a comment at four bytes a code point, and
-// what stands around them.
+// largestEvent bounds the encoded size of one event without tool calls, which may have 8 MiB: content, properties at four
+// bytes a code point, and what else an event may say, of which a session with data and labels has the most.
 func (c *Config) largestEvent() int {
-	const fixed = 16 << 10
+	const fixed = 32 << 10
 	return c.MaxContentBytes + c.Limits.Properties*(4*c.Limits.PropertyValue+128) + fixed
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,7 +26,7 @@ func TestNewReturnsAllProblemsAndStartsNothing(t *testing.T) {
 		got := strings.Join(problems(t, err), "\n")
 		want := `Config.APIKey required
 Config.BatchEvents min 1
-Config.BufferBytes min 27914, to hold one event of the largest size that the other limits allow
+Config.BufferBytes min 44298, to hold one event of the largest size that the other limits allow
 Config.CloseTimeout min 1ns, or 0 for the default
 Config.Host setting https, or loopback, or allowed by Insecure
 Config.MaxContentBytes min 256
@@ -175,4 +176,55 @@ func TestDisabledClientAcceptsEverythingAndSendsNothing(t *testing.T) {
 			t.Error("something was sent")
 		}
 	})
+}
+
+func TestSmallestBufferHoldsTheLargestEvents(t *testing.T) {
+	cfg := Config{ProjectID: "p", APIKey: "k", MaxContentBytes: 256, Limits: Limits{1, 1}, Logger: discard, HTTPClient: down().client()}
+	cfg = cfg.withDefaults()
+	cfg.BufferBytes = cfg.largestEvent()
+	wide := func(n int) string { return strings.Repeat("\U0001F600", n) }
+	list := func(n int) (labels []string) {
+		for range n {
+			labels = append(labels, wide(64))
+		}
+		return labels
+	}
+	data := map[string]any{"x": strings.Repeat("x", maxData-8)}
+	for name, record := range map[string]func(c *Client) error{
+		"session": func(c *Client) error {
+			return c.OpenSession(bg, Session{ID: wide(64), UserID: wide(64), AssistantID: wide(64), Title: wide(256), Source: wide(64), Labels: list(20), Data: data})
+		},
+		"user": func(c *Client) error {
+			return c.IdentifyUser(bg, User{ID: wide(64), DisplayName: wide(64), Traits: data, Company: &Company{wide(64), wide(256), wide(128)}})
+		},
+		"message": func(c *Client) error {
+			return c.CreateMessage(bg, Message{SessionID: wide(64), Index: 1, Role: RoleTool, Content: wide(64), Intent: &Intent{Name: wide(128)},
+				Generation: &Generation{Error: wide(2000), Model: wide(128), RunID: wide(64)}})
+		},
+		"feedback": func(c *Client) error {
+			return c.CreateMessageFeedback(bg, MessageFeedback{SessionID: wide(64), Index: 1, Type: ThumbsDown, Comment: wide(2000), Reasons: list(10), UserID: wide(64)})
+		},
+	} {
+		c, err := New(cfg)
+		ok(t, err)
+		if err := record(c); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		c.Close(within(t, time.Millisecond))
+	}
+}
+
+func TestEventLargerThanTheSpoolIsRefusedAtOnce(t *testing.T) {
+	for _, rule := range []Overflow{OverflowBlock, OverflowDropOldest} {
+		synctest.Test(t, func(t *testing.T) {
+			c := spoolClient(t, t.TempDir(), down(), func(cfg *Config) { cfg.Overflow, cfg.SpoolMaxBytes, cfg.MaxContentBytes = rule, 1<<20, 8<<10 })
+			say(t, c, "s1", 1)
+			calls := slices.Repeat([]ToolCall{{Name: "x", Result: strings.Repeat("x", 16384)}}, 64)
+			err := c.CreateMessage(bg, Message{SessionID: "s1", Index: 2, Role: RoleAssistant, Content: "x", Generation: &Generation{ToolCalls: calls}})
+			if err != ErrBufferFull || c.Stats().Pending != 1 {
+				t.Errorf("rule %d: %v, %+v", rule, err, c.Stats())
+			}
+			giveUp(t, c)
+		})
+	}
 }

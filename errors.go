@@ -12,8 +12,10 @@ var (
 	// ErrClosed is returned by every call after [Client.Close], and by a zero Client.
 	ErrClosed = errors.New("align: client is closed")
 
-	// ErrBufferFull is returned by a recording call when [Config.BufferEvents] or [Config.BufferBytes] are used up by
-	// events not acknowledged yet. The event was not accepted; [Stats.Full] counts it.
+	// ErrBufferFull is returned by a recording call when [Config.BufferEvents] or [Config.BufferBytes], or with a spool
+	// [Config.SpoolMaxBytes], are used up by events not acknowledged yet, or when the event is larger than all of that.
+	// Under [OverflowBlock] it comes with the error of the context that ended the waiting: for room, or for the calls of the
+	// same session in front. The event was not accepted; [Stats.Full] counts the call.
 	ErrBufferFull = errors.New("align: buffer is full")
 
 	// ErrEnded is returned by calls on an [Interaction] that has ended, and on a nil one. They change and record nothing.

@@ -180,3 +180,38 @@ func ExampleClient_Track() {
 	// user: Where is my order?
 	// assistant: the order system is down
 }
+
+// An answer that could not be made: the error is kept, and stands where the answer would.
+func ExampleInteraction_Fail() {
+	ctx := context.Background()
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+
+	in := client.Begin(align.InteractionStart{ConversationID: "s1", Input: "Where is my order?"})
+	if err := in.Fail(ctx, errors.New("model is overloaded")); err != nil {
+		log.Print(err)
+	}
+	client.Close(ctx)
+	fmt.Print(srv.Session("s1").Transcript())
+	// Output:
+	// user: Where is my order?
+	// assistant: model is overloaded
+}
+
+// A thumb of the user's, on the latest answer.
+func ExampleSessionHandle_ThumbsUp() {
+	ctx := context.Background()
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+
+	s := client.Session("s1")
+	s.User(ctx, "Where is my order?")
+	s.Assistant(ctx, "On its way.")
+	err := s.ThumbsUp(ctx)
+	client.Close(ctx)
+
+	for _, f := range srv.Session("s1").Feedback {
+		fmt.Println(err, f.Index, f.Type)
+	}
+	// Output: <nil> 2 thumbs_up
+}

@@ -200,3 +200,19 @@ func Example_gracefulShutdown() {
 	fmt.Println(client.Close(closing), client.Stats().Delivered)
 	// Output: <nil> 1
 }
+
+// What is known of a user, in one call: at sign-up, or when the profile changes.
+func ExampleClient_IdentifyUser() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+	ctx := context.Background()
+
+	err := client.IdentifyUser(ctx, align.User{
+		ID: "u1", DisplayName: "Ada", Company: &align.Company{ID: "c1", Name: "Example"}, Traits: map[string]any{"plan": "pro"},
+	})
+	client.Close(ctx)
+
+	user := srv.User("u1")
+	fmt.Println(err, user.DisplayName, user.Company.Name, user.Traits["plan"])
+	// Output: <nil> Ada Example pro
+}

@@ -65,6 +65,7 @@ func (c *Client) FeedbackToken(session string, index int, user string, ttl time.
 		problems = append(problems, &FieldError{"FeedbackToken.TTL", "max", MaxFeedbackTTL.String()})
 	}
 	if len(problems) > 0 {
+		c.buf.refuse()
 		return "", errors.Join(problems...)
 	}
 	token.Expires = time.Now().Add(ttl + time.Second - time.Nanosecond).Truncate(time.Second)

@@ -30,7 +30,8 @@ type SessionHandle struct {
 // Session returns a handle of a session. It records nothing: a session need not have been opened, or by this client.
 // An id that breaks the limits is found out when something is recorded.
 //
-// Counts begin at 1 and are this client's own. It remembers those of the 500,000 sessions used last, at least, in about
+// Counts begin at 1 and are this client's own: only what is recorded through handles and interactions moves them, not
+// [Client.CreateMessage] and [Client.RecordTranscript]. It remembers those of the 500,000 sessions used last, at least, in about
 // 250 bytes each; a handle that is kept remembers its own. Beyond that, in another process and after a restart the
 // count begins anew, and a message at an index that is taken would count as a new version of the one there: tell such a
 // handle with [SessionHandle.Continue] where to go on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -361,7 +362,7 @@ func TestManySessionsUseOneTimer(t *testing.T) {
 	for range 3 {
 		now := time.Now()
 		for _, p := range opened {
-			c.follow(p, now)
+			c.follow(signOf(p), now)
 		}
 	}
 	runtime.ReadMemStats(&after)
@@ -475,6 +476,60 @@ func FuzzIdle(f *testing.F) {
 					t.Fatalf("next %v, but the quietest was seen %v", next, oldest)
 				}
 			}
+		}
+	})
+}
+
+func TestShutdownClosesSessionsThatNeverGoIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.IdleTimeout, cfg.CloseSessionsOnShutdown = -1, true })
+		say(t, c, "s1", 1)
+		say(t, c, "s2", 1)
+		if err := errors.Join(c.OpenSession(bg, Session{ID: "s3", UserID: "u1"}), c.CloseSession(bg, SessionEnd{SessionID: "s2"})); err != nil {
+			t.Fatal(err)
+		}
+		after(100 * time.Hour)
+		if n := len(closes(rec)); n != 1 {
+			t.Errorf("%d ends before the shutdown", n)
+		}
+		finish(t, c)
+		if n := len(closes(rec)); n != 3 {
+			t.Errorf("%d ends in all", n)
+		}
+	})
+}
+
+func TestIdleCloseOfASessionThatAHookRenames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.BeforeSend = func(e *Event) bool {
+				switch {
+				case e.Message != nil:
+					e.Message.SessionID = "hidden-" + e.Message.SessionID
+				case e.SessionEnd != nil:
+					e.SessionEnd.SessionID = "hidden-" + e.SessionEnd.SessionID
+				}
+				return true
+			}
+		})
+		say(t, c, "s1", 1)
+		after(31 * time.Minute)
+		say(t, c, "s2", 1)
+		if err := c.CloseSession(bg, SessionEnd{SessionID: "s2"}); err != nil {
+			t.Fatal(err)
+		}
+		if n := c.Stats().OpenSessions; n != 0 {
+			t.Errorf("%d sessions open", n)
+		}
+		finish(t, c)
+		var ended []string
+		for _, e := range closes(rec) {
+			ended = append(ended, e.Properties.GetSessionProperties().GetSessionId())
+		}
+		if want := []string{"hidden-s1", "hidden-s2"}; !slices.Equal(ended, want) {
+			t.Errorf("ended %q, want %q", ended, want)
 		}
 	})
 }

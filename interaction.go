@@ -80,7 +80,8 @@ type TrackedInteraction struct {
 // and success, at the time of its end. Their indexes follow each other, also where others record into the session through
 // a [SessionHandle] or interactions. A question without text is left out; so is an answer without text, unless the
 // interaction failed, was never ended or has a [Generation] to tell of. With a UserID the session is opened first, unless
-// this client knows that it was.
+// [Client.StartSession] or another interaction of this client has done so. After [Client.OpenSession] it is opened again, and
+// AgentName replaces the assistant given there: leave UserID out, or use StartSession.
 //
 // An interaction that nobody ends is recorded as incomplete, with what was streamed so far and Success unknown:
 // when nothing was heard of it for [Config.IdleTimeout], or at [Client.Close]. [Stats.Incomplete] counts them.
@@ -119,10 +120,7 @@ func (c *Client) Begin(start InteractionStart) *Interaction {
 		c.endSilent() // no watch does
 	}
 	if c.interactions.add(in) {
-		select {
-		case c.idleWake <- struct{}{}:
-		default:
-		}
+		signal(c.idleWake)
 	}
 	return in
 }
@@ -143,7 +141,11 @@ func (c *Client) Track(ctx context.Context, tracked TrackedInteraction) (id stri
 	if c == nil || c.buf == nil || c.closing.Load() {
 		return "", ErrClosed
 	}
-	if err := c.refusing(c.rules.problems(&tracked), c.strictly("TrackedInteraction.Latency", tracked.Latency != nil)); err != nil {
+	var late []error // neither question nor answer is recorded where the answer cannot be
+	if tracked.Latency != nil && isTimestamp(tracked.Timestamp) && !isTimestamp(tracked.Timestamp.Add(*tracked.Latency)) {
+		late = []error{&FieldError{Field: "TrackedInteraction.Latency", Rule: "time"}}
+	}
+	if err := c.refusing(c.rules.problems(&tracked), late, c.strictly("TrackedInteraction.Latency", tracked.Latency != nil)); err != nil {
 		return "", err
 	}
 	start := InteractionStart{
@@ -486,6 +488,9 @@ func (s *SessionHandle) recordExchange(ctx context.Context, e *exchange) error {
 	}
 	for len(e.messages) > 0 {
 		m := *e.messages[0] // what is not accepted is as it was, for another try
+		if !s.client.plain {
+			m.Properties, m.Generation = maps.Clone(m.Properties), m.Generation.detached()
+		}
 		s.place(&m)
 		placed := m
 		if err := s.client.admit(ctx, &m); err != nil {
@@ -623,7 +628,8 @@ func (o *openInteractions) all() []*Interaction {
 }
 
 // endSilent ends every interaction that is due and returns how long until the next one is; false if none is open. Like
-// [Client.closeDue] it leaves half of the buffer to the app.
+// [Client.closeDue] it leaves half of the buffer to the app; for an Acro endpoint that half is full of ended sessions, which
+// make way.
 func (c *Client) endSilent() (wait time.Duration, any bool) {
 	for {
 		deadline := time.Now().Add(-c.cfg.IdleTimeout)
@@ -635,7 +641,7 @@ func (c *Client) endSilent() (wait time.Duration, any bool) {
 			return max(time.Until(last.Add(c.cfg.IdleTimeout)), 0), any
 		}
 		for _, in := range due {
-			if c.buf.halfFull() || in.abandon(deadline) != nil {
+			if c.assembler == nil && c.buf.halfFull() || in.abandon(deadline) != nil {
 				return idleRetry, true
 			}
 		}

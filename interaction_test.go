@@ -426,6 +426,34 @@ func TestIncompleteInteractionGoesOnWhereTheBufferWasFull(t *testing.T) {
 	})
 }
 
+func TestHookSeesAnExchangeAsItWasAtEveryTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(n int, _ request) answer { return answer{status: map[bool]int{true: 503, false: 200}[n < 3]} }}
+		c := newClient(t, rec, func(cfg *Config) {
+			cfg.BufferEvents = 2
+			cfg.BeforeSend = func(e *Event) bool {
+				if m := e.Message; m != nil && m.Role == RoleAssistant {
+					m.Properties["seen"] += "x"
+					m.Generation.Model += "x"
+				}
+				return true
+			}
+		})
+		say(t, c, "s1", 1)
+		in := c.Begin(InteractionStart{ConversationID: "s2", Input: "q", Properties: Properties{"seen": ""}})
+		must(t, second(in.WriteString("a")), c.Close(within(t, time.Minute)))
+		for _, e := range rec.delivered() {
+			m := e.Properties.GetMessageProperties()
+			if seen := e.Properties.CustomProperties["seen"].GetStringValue(); m.GetModel() != "" && (seen != "x" || m.GetModel() != "x") {
+				t.Errorf("seen %q, model %q", seen, m.GetModel())
+			}
+		}
+		if c.Stats().Delivered != 3 || c.Stats().Full < 2 {
+			t.Errorf("%+v", c.Stats())
+		}
+	})
+}
+
 func TestInteractionIsFoundByItsID(t *testing.T) { // AG-12
 	handleTest(t, nil, func(c *Client, rec *recorder) {
 		in := c.Begin(InteractionStart{ID: "i1", ConversationID: "s1", Input: "x"})
@@ -506,6 +534,10 @@ func TestInteractionsKeepTheLimits(t *testing.T) {
 			if problem, ok := errors.AsType[*FieldError](in.Finish(bg, result)); !ok || problem.Field != field {
 				t.Errorf("%s: %v", field, problem)
 			}
+		}
+		_, err = c.Track(bg, TrackedInteraction{Input: "q", Output: "a", Timestamp: time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC), Latency: new(2 * time.Hour)})
+		if problem, ok := errors.AsType[*FieldError](err); !ok || problem.Field != "TrackedInteraction.Latency" {
+			t.Error(err)
 		}
 		must(t, in.End(bg, "y"), c.Flush(bg))
 		wantTold(t, rec, `1 user "x"`, `2 assistant "y" latency=0s success=true properties=10`)
@@ -726,6 +758,18 @@ func TestHookSeesWhatAnInteractionBecomes(t *testing.T) {
 		must(t, c.Begin(InteractionStart{ConversationID: "s1", Input: "drop me"}).Fail(bg, nil), c.Flush(bg))
 		wantTold(t, rec, `2 assistant "put there by the hook" latency=0s success=false`)
 	})
+}
+
+func TestDisabledClientAcceptsAnyInteraction(t *testing.T) {
+	c, err := New(Config{Disabled: true, Strict: true})
+	long := strings.Repeat("x", 65)
+	in := c.Begin(InteractionStart{UserID: long, Input: "x"})
+	must(t, err, second(c.Track(bg, TrackedInteraction{UserID: long, Output: "x", Latency: new(-time.Second)})),
+		in.SetProperty("no key", "x"), in.Finish(bg, InteractionResult{Output: "x", Generation: &Generation{RunID: long}}))
+	if s := c.Stats(); s.Invalid != 0 || s.Accepted != 5 || s.Dropped[DropDisabled] != 5 {
+		t.Errorf("%+v", s)
+	}
+	must(t, c.Close(bg))
 }
 
 func TestDisabledClientForgetsSilentInteractions(t *testing.T) {

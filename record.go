@@ -1,8 +1,10 @@
 package align
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"hash/maphash"
 	"slices"
@@ -25,9 +27,10 @@ func (c *Client) admit(ctx context.Context, p payload) error {
 		c.drop(ctx, p, DropDisabled, now)
 		return nil
 	}
+	sign := signOf(p) // before a hook gives the session another name: its end will go through that hook, too
 	err := c.accept(ctx, p, now)
 	if err == nil {
-		c.follow(p, now)
+		c.follow(sign, now)
 	}
 	return err
 }
@@ -81,9 +84,13 @@ func (c *Client) check(p payload) error {
 	return c.refusing(problems)
 }
 
-// refusing counts the call whose problems these are, if there are any, and returns them joined.
+// refusing counts the call whose problems these are, if there are any, and returns them joined. A disabled client accepts
+// everything.
 func (c *Client) refusing(problems ...[]error) error {
 	all := slices.Concat(problems...)
+	if c.cfg.Disabled {
+		return nil
+	}
 	if len(all) > 0 {
 		c.buf.refuse()
 	}
@@ -124,7 +131,7 @@ func (c *Client) recordPlain(ctx context.Context, m *Message) (done bool, err er
 	if err := c.push(ctx, m.SessionID, scratch, entry, now); err != nil {
 		return true, err
 	}
-	if c.cfg.IdleTimeout > 0 {
+	if c.follows {
 		c.touch(m.SessionID, now, m.CreateTime)
 	}
 	return true, nil
@@ -184,12 +191,44 @@ func (c *Client) redact(p payload) {
 	}
 }
 
-// redactData returns data with every string masked, in maps and slices of its own.
+// redactData returns data with every string masked, in maps and slices of its own. What is of no kind of JSON's own, such as
+// a []string or a struct, may have strings in it, too: it becomes what it will be as JSON.
 func redactData(data map[string]any, mask func(string) string) map[string]any {
 	if data == nil {
 		return nil
 	}
-	return mapStrings(data, mask).(map[string]any)
+	return mapStrings(plainData(data), mask).(map[string]any)
+}
+
+// plainData returns a copy of data that has been checked, with nothing in it but what [mapStrings] knows its way in.
+func plainData(value any) any {
+	switch v := value.(type) {
+	case nil, string, bool, json.Number, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
+		return v
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = plainData(v[i])
+		}
+		return list
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for k := range v {
+			object[k] = plainData(v[k])
+		}
+		return object
+	}
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return nil // another time it could be encoded
+	}
+	var plain any
+	d := json.NewDecoder(bytes.NewReader(encoded))
+	d.UseNumber()
+	if d.Decode(&plain) != nil {
+		return nil
+	}
+	return plain
 }
 
 // beforeSend asks the hook and returns what it has left of the event, or why the event is to be dropped.

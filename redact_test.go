@@ -1,10 +1,12 @@
 package align
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"unicode/utf8"
 )
 
@@ -121,6 +123,36 @@ func TestRedact(t *testing.T) {
 		if got := Redaction(0).Redact(test.in); got != test.in {
 			t.Errorf("the zero Redaction changed %q to %q", test.in, got)
 		}
+	}
+}
+
+func TestRedactLooksIntoDataOfEveryKind(t *testing.T) {
+	type contact struct {
+		Mail string
+		Age  int
+	}
+	type address string
+	data := map[string]any{
+		"list": []string{"ada@example.com"}, "map": map[string]string{"x": "ada@example.com"}, "struct": contact{"ada@example.com", 7},
+		"pointer": new("ada@example.com"), "named": address("ada@example.com"), "raw": json.RawMessage(`"ada@example.com"`),
+		"deep": []any{map[string]any{"x": []contact{{Mail: "ada@example.com"}}}}, "count": int64(1) << 60, "nil": []string(nil),
+	}
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.Redact = RedactEmail })
+		ok(t, c.OpenSession(bg, Session{ID: "s1", UserID: "u1", Data: data}), c.IdentifyUser(bg, User{ID: "u1", Traits: data}))
+		finish(t, c)
+		const want = `{"count":1152921504606846976,"deep":[{"x":[{"Age":0,"Mail":"[email]"}]}],"list":["[email]"],"map":{"x":"[email]"},` +
+			`"named":"[email]","nil":null,"pointer":"[email]","raw":"[email]","struct":{"Age":7,"Mail":"[email]"}}`
+		for _, e := range rec.delivered() {
+			p := e.Properties
+			if got := p.GetSessionProperties().GetData() + p.GetUserProperties().GetTraits(); got != want {
+				t.Errorf("%s: %s", e.Type, got)
+			}
+		}
+	})
+	if l, _ := data["list"].([]string); l[0] != "ada@example.com" {
+		t.Error("the caller's was changed")
 	}
 }
 

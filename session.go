@@ -26,8 +26,8 @@ type Session struct {
 	Channel Channel `validate:"omitempty,oneof=chat ticket"`
 	// Source is where the session came from, such as a site's name: at most 64 Unicode code points.
 	Source string `validate:"omitempty,text,max=64"`
-	// Language is a BCP 47 tag, such as "de" or "pt-BR".
-	Language string `validate:"omitempty,bcp47_language_tag"`
+	// Language is a BCP 47 tag, such as "de" or "pt-BR", of at most 64 Unicode code points.
+	Language string `validate:"omitempty,max=64,bcp47_language_tag"`
 	// Labels are the app's own, at most 20, each 1 to 64 Unicode code points.
 	Labels []string `validate:"max=20,dive,nonblank,text,max=64"`
 	// TestMode marks a session that is no real conversation.

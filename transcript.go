@@ -156,8 +156,7 @@ const maxProblems = 100
 
 // checkTranscript returns every problem of t, the first maxProblems, as *[FieldError], joined.
 func (c *Client) checkTranscript(t *Transcript) error {
-	err := errors.Join(c.rules.problems(t)...)
-	problems := joined(err)
+	problems := c.rules.problems(t)
 	if !t.End.IsZero() && t.End.Before(t.Start) {
 		problems = append(problems, &FieldError{Field: "Transcript.End", Rule: "min", Limit: "Start"})
 	}
@@ -176,17 +175,6 @@ func (c *Client) checkTranscript(t *Transcript) error {
 		}
 	}
 	return errors.Join(problems[:min(len(problems), maxProblems)]...)
-}
-
-// joined returns the errors that errors.Join put together.
-func joined(err error) []error {
-	if list, ok := err.(interface{ Unwrap() []error }); ok {
-		return list.Unwrap()
-	}
-	if err != nil {
-		return []error{err}
-	}
-	return nil
 }
 
 func (t *Transcript) beyondBase() (fields []string) {
@@ -304,6 +292,7 @@ func (t *Transcript) data() map[string]any {
 
 // recordAll records events of one session, the last of them its end: all, or none with an error.
 func (c *Client) recordAll(ctx context.Context, events []payload, now time.Time) error {
+	end := signOf(events[len(events)-1])
 	kept := make([]payload, 0, len(events))
 	type lost struct {
 		event  payload
@@ -332,7 +321,7 @@ func (c *Client) recordAll(ctx context.Context, events []payload, now time.Time)
 		c.drop(ctx, l.event, l.reason, now)
 	}
 	c.truncated.Add(cuts)
-	c.follow(events[len(events)-1], now)
+	c.follow(end, now)
 	return nil
 }
 

@@ -78,6 +78,17 @@ func minimal(lines ...TranscriptLine) Transcript {
 	return Transcript{ConversationID: conversationID, Start: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), Lines: lines}
 }
 
+// joined returns the errors that errors.Join put together.
+func joined(err error) []error {
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
+		return list.Unwrap()
+	}
+	if err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
 // fieldsOf lists the *FieldErrors in err, joined or alone, as "Field rule".
 func fieldsOf(t *testing.T, err error) (list []string) {
 	t.Helper()
@@ -739,6 +750,28 @@ func FuzzParseTranscript(f *testing.F) {
 }
 
 // With a spool, too: until it is full, and when its disk breaks at any step of a transcript.
+func TestTranscriptLargerThanTheSpoolDropsNothing(t *testing.T) {
+	lines := make([]TranscriptLine, 600)
+	for i := range lines {
+		lines[i] = TranscriptLine{TranscriptUser, new(strings.Repeat("x", 4<<10)), time.Time{}}
+	}
+	for _, rule := range []Overflow{OverflowReject, OverflowBlock, OverflowDropOldest} {
+		synctest.Test(t, func(t *testing.T) {
+			c := spoolClient(t, t.TempDir(), down(), func(cfg *Config) {
+				cfg.Overflow, cfg.SpoolMaxBytes, cfg.MaxContentBytes = rule, 1<<20, 8<<10
+			})
+			say(t, c, "s1", 1)
+			if err := c.RecordTranscript(bg, minimal(lines...)); err != ErrBufferFull {
+				t.Errorf("rule %d: %v", rule, err)
+			}
+			if s := c.Stats(); s.Pending != 1 || s.Full != 1 {
+				t.Errorf("rule %d: %+v", rule, s)
+			}
+			giveUp(t, c)
+		})
+	}
+}
+
 func TestTranscriptIsSpooledWholeOrNotAtAll(t *testing.T) {
 	lines := make([]TranscriptLine, 40)
 	for i := range lines {

@@ -145,6 +145,7 @@ func TestLimitsAreEnforcedBeforeBuffering(t *testing.T) { // AL-10 to AL-66
 
 		{"session channel", &Session{ID: "s", UserID: "u", Channel: "phone"}, "Session.Channel oneof chat, ticket"},
 		{"session language", &Session{ID: "s", UserID: "u", Language: "pt-BR"}, ""},
+		{"session language too long", &Session{ID: "s", UserID: "u", Language: "de-x" + strings.Repeat("-abcdefgh", 10_000)}, "Session.Language max 64 code points"},
 		{"session language unknown", &Session{ID: "s", UserID: "u", Language: "not a language"}, "Session.Language language"},
 		{"session labels", &Session{ID: "s", UserID: "u", Labels: []string{"a", ""}}, "Session.Labels[1] required"},
 		{"session labels 21", &Session{ID: "s", UserID: "u", Labels: make([]string, 21)}, "Session.Labels count 20 elements"},

@@ -52,5 +52,8 @@
 //	500  internal        the app's Voter or BeforeSend hook said what breaks the limits
 //	503  unavailable     the client is closed, or its buffer is full
 //
+// With [align.Config.Strict] the client can say neither who votes, nor comment, reasons or none: a vote with such is
+// answered 422, or 500 for the voter. With [align.Config.Acro] votes are taken and dropped: that protocol has no word for them.
+//
 // No answer is to be cached. The handler writes no log: what voters write goes to the client and nowhere else.
 package feedbackhttp
