@@ -12,6 +12,7 @@ package collector
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -220,6 +221,19 @@ type Key struct {
 	Project    string
 	Scope      Scope
 	CreateTime time.Time
+	// ExpireTime is when the key stops working: when it was revoked, or a while after another took its place. Zero is never.
+	ExpireTime time.Time
+	// LastUsed is when a request last came with the key, up to an hour before it really was. Zero is never.
+	LastUsed time.Time
+}
+
+// ID names a key where its secret must not be: in lists, on command lines, in the log. It is the first 12 hex digits of
+// the hash, of which nothing but the hash can be guessed.
+func (k *Key) ID() string { return hex.EncodeToString(k.Hash[:6]) }
+
+// Expired reports whether the key no longer works at now.
+func (k *Key) Expired(now time.Time) bool {
+	return !k.ExpireTime.IsZero() && !now.Before(k.ExpireTime)
 }
 
 // Store keeps facts and answers from the views derived from them. It is safe for concurrent use.
@@ -244,7 +258,17 @@ type Store interface {
 	// CreateKey keeps a new key.
 	CreateKey(ctx context.Context, key Key) error
 	// KeyByHash returns the key with that hash, or ErrNotFound.
+	// One that has expired is found too.
 	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
+	// Keys lists the keys of a project, or of all where project is empty, by project and time of creation. Those that have
+	// expired stay in the list.
+	Keys(ctx context.Context, project string) ([]Key, error)
+	// ExpireKey makes a key stop working at a time, unless it does so earlier. ErrNotFound when there is no such key.
+	ExpireKey(ctx context.Context, hash [32]byte, at time.Time) error
+	// RotateKey keeps a new key and makes the old one stop working at a time: both or, with an error, neither.
+	RotateKey(ctx context.Context, old [32]byte, key Key, at time.Time) error
+	// UseKey notes that a key was used. It returns at once; the note is written sooner or later, or lost.
+	UseKey(hash [32]byte, at time.Time)
 
 	// Ready returns nil when the store can write. After an append that the disk refused it does not, until one succeeded or
 	// would.

@@ -63,6 +63,9 @@ func (s *store) KeyByHash(_ context.Context, hash [32]byte) (collector.Key, erro
 	return collector.Key{Hash: hash, Project: "shop", Scope: collector.ScopeIngest}, nil
 }
 
+// UseKey implements keys.Finder.
+func (s *store) UseKey([32]byte, time.Time) {}
+
 const testKey = "align_ingest_test"
 
 // collect sends one request through key check and handler.

@@ -99,3 +99,43 @@ func TestHelpOfServeSaysTheDefaults(t *testing.T) {
 		}
 	}
 }
+
+// runAlign runs a command line and returns what it printed. The test fails when the command does.
+func runAlign(t *testing.T, args ...string) (out, diagnostics string) {
+	t.Helper()
+	var o, d bytes.Buffer
+	if status := run(t.Context(), args, streams{&o, &d}); status != 0 {
+		t.Fatalf("align %s: status %d: %s", strings.Join(args, " "), status, &d)
+	}
+	return o.String(), d.String()
+}
+
+func TestKeysListShowsHintsAndNeverSecrets(t *testing.T) {
+	data := t.TempDir()
+	secret, _ := runAlign(t, "keys", "create", "--project", "shop", "--scope", "read", "--data", data)
+	secret = strings.TrimSpace(secret)
+	list, _ := runAlign(t, "keys", "list", "--data", data)
+	hash := keys.Hash(secret)
+	id := (&collector.Key{Hash: hash}).ID()
+	for _, want := range []string{id, "shop", "read", "…" + secret[len(secret)-4:], "never", "works"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the list lacks %q:\n%s", want, list)
+		}
+	}
+	if strings.Contains(list, secret[:len(secret)-4]) {
+		t.Errorf("the list shows the key:\n%s", list)
+	}
+	if others, _ := runAlign(t, "keys", "list", "--project", "other", "--data", data); strings.Contains(others, id) {
+		t.Errorf("the list of another project shows the key:\n%s", others)
+	}
+}
+
+func TestKeysCommandsDoNotRepeatWhatMayBeAKey(t *testing.T) {
+	for _, command := range []string{"revoke", "rotate"} {
+		var out, diagnostics bytes.Buffer
+		status := run(t.Context(), []string{"keys", command, "--data", t.TempDir(), "align_read_secret"}, streams{&out, &diagnostics})
+		if status == 0 || strings.Contains(out.String()+diagnostics.String(), "secret") {
+			t.Errorf("keys %s: status %d, printed %q and %q", command, status, &out, &diagnostics)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/keys"
 	"github.com/openalign/align/collector/store/sqlite"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
@@ -350,4 +351,50 @@ func TestKeyMadeWhileServingIsGoodAtOnce(t *testing.T) {
 	l := newLoad(p.url, createKey(t, data), 0, loadClients, eventsPerRequest)
 	l.waitForSome(t)
 	l.end()
+}
+
+// ask sends an empty batch with a key and returns the status.
+func ask(t *testing.T, url, key string) int {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, url+"/ingestion.v1alpha.IngestionService/CollectEvents", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/proto")
+	r.Header.Set("Authorization", "Bearer "+key)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+func keyID(secret string) string { return (&collector.Key{Hash: keys.Hash(secret)}).ID() }
+
+func TestKeysRotateAndRevokeWhileServing(t *testing.T) {
+	data := t.TempDir()
+	p := startServe(t, data)
+	first := createKey(t, data)
+	out, _ := runAlign(t, "keys", "rotate", "--data", data, "--overlap", "1h", keyID(first))
+	second := strings.TrimSpace(out)
+	for name, key := range map[string]string{"old": first, "new": second} {
+		if status := ask(t, p.url, key); status != http.StatusOK {
+			t.Errorf("the %s key, while both work: status %d", name, status)
+		}
+	}
+	runAlign(t, "keys", "revoke", "--data", data, keyID(first))
+	if status := ask(t, p.url, first); status != http.StatusUnauthorized {
+		t.Errorf("the revoked key: status %d", status)
+	}
+	out, _ = runAlign(t, "keys", "rotate", "--data", data, "--overlap", "0s", keyID(second))
+	if status := ask(t, p.url, second); status != http.StatusUnauthorized {
+		t.Errorf("the key rotated without overlap: status %d", status)
+	}
+	if status := ask(t, p.url, strings.TrimSpace(out)); status != http.StatusOK {
+		t.Errorf("the key that took its place: status %d", status)
+	}
+	if list, _ := runAlign(t, "keys", "list", "--data", data); strings.Count(list, "ended") != 2 {
+		t.Errorf("want two of three keys to have ended:\n%s", list)
+	}
 }

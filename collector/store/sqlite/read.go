@@ -16,8 +16,11 @@ import (
 type reader struct {
 	db *sql.DB
 
-	conversations, messages, exists, totals, user, keyByHash *sql.Stmt
+	conversations, messages, exists, totals, user, keyByHash, keys *sql.Stmt
 }
+
+// keyColumns in the order in which scanKey takes them.
+const keyColumns = "hash, hint, project, scope, create_time, expire_time, last_used"
 
 func newReader(ctx context.Context, file string) (*reader, error) {
 	db, err := openReaders(file)
@@ -54,7 +57,8 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 				(SELECT count(*) FROM messages WHERE project = ?1),
 				(SELECT count(*) FROM votes WHERE project = ?1 AND vote <> 0)`},
 		{&r.user, `SELECT state FROM users WHERE project = ? AND id = ?`},
-		{&r.keyByHash, `SELECT hint, project, scope, create_time FROM keys WHERE hash = ?`},
+		{&r.keyByHash, `SELECT ` + keyColumns + ` FROM keys WHERE hash = ?`},
+		{&r.keys, `SELECT ` + keyColumns + ` FROM keys WHERE ?1 IN ('', project) ORDER BY project, create_time, hash`},
 	} {
 		if *s.stmt, err = db.PrepareContext(ctx, s.query); err != nil {
 			return nil, errors.Join(err, db.Close())

@@ -120,6 +120,7 @@ func openWriter(ctx context.Context, file string) (*sql.DB, *sql.Conn, error) {
 		"wal_autocheckpoint(4000)",     // pages, 16 MB: pages written again and again reach the file once
 		"journal_size_limit(67108864)", // what is left of the log after a burst
 		"temp_store(memory)",
+		"secure_delete(on)", // what is erased is overwritten; that costs nothing to speak of where little is
 	))
 	if err != nil {
 		return nil, nil, err

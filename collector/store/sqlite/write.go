@@ -22,13 +22,14 @@ type writer struct {
 
 	facts, messages inserter
 
-	insertAside                                          *sql.Stmt
-	selectMessage, updateMessage                         *sql.Stmt
-	insertVersion, selectVersion, updateVersion          *sql.Stmt
-	upsertVote                                           *sql.Stmt
-	selectSession, upsertSession                         *sql.Stmt
-	selectProperties, upsertProperties                   *sql.Stmt
-	insertUser, selectUser, upsertUser, insertKey, touch *sql.Stmt
+	insertAside                                 *sql.Stmt
+	selectMessage, updateMessage                *sql.Stmt
+	insertVersion, selectVersion, updateVersion *sql.Stmt
+	upsertVote                                  *sql.Stmt
+	selectSession, upsertSession                *sql.Stmt
+	selectProperties, upsertProperties          *sql.Stmt
+	insertUser, selectUser, upsertUser, touch   *sql.Stmt
+	insertKey, expireKey, useKey                *sql.Stmt
 }
 
 func newWriter(ctx context.Context, file string) (*writer, error) {
@@ -91,6 +92,8 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.upsertUser, `INSERT INTO users (project, id, state) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state`},
 
 		{&w.insertKey, `INSERT INTO keys (hash, hint, project, scope, create_time) VALUES (?, ?, ?, ?, ?)`},
+		{&w.expireKey, `UPDATE keys SET expire_time = CASE WHEN expire_time = 0 THEN ?1 ELSE min(expire_time, ?1) END WHERE hash = ?2`},
+		{&w.useKey, `UPDATE keys SET last_used = max(last_used, ?) WHERE hash = ?`},
 		{&w.touch, `INSERT INTO ready (id, time, ballast) VALUES (1, ?1, CASE WHEN ?2 > 0 THEN randomblob(?2) END)
 			ON CONFLICT DO UPDATE SET time = excluded.time, ballast = excluded.ballast`},
 	} {

@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) collector.Store) {
 		{"PageTokensAreChecked", testPageTokensAreChecked},
 		{"TextIsKeptAsItIs", testTextIsKeptAsItIs},
 		{"Keys", testKeys},
+		{"KeysExpire", testKeysExpire},
 		{"ReadyThenClosed", testReadyThenClosed},
 		{"ViewsDoNotDependOnArrival", testViewsDoNotDependOnArrival},
 	} {
