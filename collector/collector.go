@@ -255,6 +255,14 @@ type Store interface {
 	// Totals counts what a project holds.
 	Totals(ctx context.Context, project string) (Totals, error)
 
+	// Activity calls yield for each conversation of a project, or of all where project is empty, with the times of its
+	// messages in no order, and ends with its first error. Of the conversation only ids and times are filled in.
+	Activity(ctx context.Context, project string, yield func(Conversation, []time.Time) error) error
+
+	// Replay makes all views again from the facts, and returns how many there were. Readers see the views before or after
+	// it; with an error they stay as they were. What facts that are gone once said stays.
+	Replay(ctx context.Context) (facts int, err error)
+
 	// CreateKey keeps a new key.
 	CreateKey(ctx context.Context, key Key) error
 	// KeyByHash returns the key with that hash, or ErrNotFound.

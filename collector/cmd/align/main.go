@@ -15,9 +15,10 @@ import (
 
 // cli is everything the program can do; each command has a file of its own.
 type cli struct {
-	Serve serveCommand `cmd:"" help:"Run the collector."`
-	Keys  keysCommand  `cmd:"" help:"Administer API keys."`
-	Demo  demoCommand  `cmd:"" help:"Play conversations through the SDK into a collector of its own, and show what arrived."`
+	Serve  serveCommand  `cmd:"" help:"Run the collector."`
+	Keys   keysCommand   `cmd:"" help:"Administer API keys."`
+	Replay replayCommand `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
+	Demo   demoCommand   `cmd:"" help:"Play conversations through the SDK into a collector of its own, and show what arrived."`
 }
 
 // streams are where a command writes: what was asked for goes to out, everything else to err.

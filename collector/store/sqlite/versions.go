@@ -45,6 +45,9 @@ func (t *transaction) addVersion(project, session string, m *message) error {
 		&seq, &shown.role, &shown.content, &shown.time, &props, &versions, &shown.at.Time, &shown.at.ID); err != nil {
 		return err
 	}
+	if m.at == shown.at {
+		return nil // the same event, told again in a replay
+	}
 	// Until now one event spoke for the index; then all its properties are that event's.
 	first := version{Time: shown.time, stamp: shown.at}
 	properties, err := decodeProperties(props)

@@ -233,8 +233,12 @@ func (t *transaction) session(project, id string) *touched {
 	return s
 }
 
-// flush writes the sessions and users that were touched.
+// flush writes the sessions and users that were touched, and forgets them.
 func (t *transaction) flush() error {
+	defer func() {
+		clear(t.sessions)
+		clear(t.users)
+	}()
 	for key, said := range t.sessions {
 		var known session
 		if err := load(t.selectSession, &known, key.project, key.id); err != nil {
