@@ -263,6 +263,19 @@ type Store interface {
 	// it; with an error they stay as they were. What facts that are gone once said stays.
 	Replay(ctx context.Context) (facts int, err error)
 
+	// Retain takes out what is older than a policy allows. Counts stay, and so does every fact's id: the same event that
+	// comes again changes nothing.
+	Retain(ctx context.Context, keep Retention) (Retained, error)
+	// Compact leaves no trace on the disk of what was taken out. Appends wait meanwhile.
+	Compact(ctx context.Context) error
+	// Erase takes content and identity of a user out of everything, and leaves a line in the audit. Counts stay, and events
+	// that were erased change nothing when they come again. Erasing a user who is not known, or again, is no error.
+	Erase(ctx context.Context, project, user, actor string) (Erased, error)
+	// Backup writes everything as it is at one moment to a new file, and checks that it can be read back.
+	Backup(ctx context.Context, file string) error
+	// Audit lists what was done to a project by hand, or to all where project is empty, oldest first.
+	Audit(ctx context.Context, project string) ([]AuditLine, error)
+
 	// CreateKey keeps a new key.
 	CreateKey(ctx context.Context, key Key) error
 	// KeyByHash returns the key with that hash, or ErrNotFound.
@@ -283,6 +296,41 @@ type Store interface {
 	Ready(ctx context.Context) error
 	// Close waits for appends under way, then frees everything. Appends after it return an error.
 	Close() error
+}
+
+// Retention says what is kept. The age of a fact is that of its Time.
+type Retention struct {
+	// ContentBefore is the time before which content is taken out: the text of messages, titles, comments and custom
+	// properties, of facts and views alike, and all of what was set aside. Zero keeps it.
+	ContentBefore time.Time
+	// FactsBefore is the time before which facts are emptied. What they said stays in the views, which cannot be made again
+	// from facts then: a replay starts from them. Zero keeps facts.
+	FactsBefore time.Time
+}
+
+// Retained counts what [Store.Retain] took out.
+type Retained struct {
+	Contents int // facts that lost their content
+	Facts    int // facts that were emptied
+	SetAside int
+}
+
+// Erased counts what was erased.
+type Erased struct {
+	Sessions int `json:"sessions"`
+	Messages int `json:"messages"`
+	Votes    int `json:"votes"` // of the user, in any session
+	Facts    int `json:"facts"`
+	SetAside int `json:"set_aside"`
+}
+
+// AuditLine says what was done, without content or identity.
+type AuditLine struct {
+	Time    time.Time
+	Project string
+	Action  string
+	Actor   string // the id of a key, or "command line"
+	Detail  string // counts, in JSON
 }
 
 // Totals counts what a project holds.

@@ -398,3 +398,42 @@ func TestKeysRotateAndRevokeWhileServing(t *testing.T) {
 		t.Errorf("want two of three keys to have ended:\n%s", list)
 	}
 }
+
+func TestEraseAndBackupWhileServingUnderLoad(t *testing.T) {
+	data := t.TempDir()
+	p := startServe(t, data)
+	key := createKey(t, data)
+	open := &ingestionv1alpha.Event{Id: "open", Type: collector.TypeSessionOpen,
+		Properties: &ingestionv1alpha.EventProperties{ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{
+			SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{SessionId: "theirs", UserId: "Xq7-user", SessionTitle: "Xq7-title"}}}}
+	body, err := proto.Marshal(&ingestionv1alpha.CollectEventsRequest{Events: []*ingestionv1alpha.Event{open}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLoad(p.url, key, 0, loadClients, 100)
+	if !l.send(body) {
+		t.Fatal("not acknowledged")
+	}
+	l.waitForSome(t)
+	runAlign(t, "backup", "--data", data, filepath.Join(data, "copy.db"))
+	if err := os.Rename(filepath.Join(data, "copy.db"), filepath.Join(t.TempDir(), "copy.db")); err != nil { // it may hold them
+		t.Fatal(err)
+	}
+	l.end()
+	runAlign(t, "erase", "--data", data, "--project", "shop", "--user", "Xq7-user")
+	files, err := filepath.Glob(filepath.Join(data, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if content, err := os.ReadFile(file); err != nil || bytes.Contains(content, []byte("Xq7")) {
+			t.Errorf("%s holds what was erased, or %v", filepath.Base(file), err)
+		}
+	}
+	if list, _ := runAlign(t, "audit", "--data", data); !strings.Contains(list, "erase") || strings.Contains(list, "Xq7") {
+		t.Errorf("the audit says:\n%s", list)
+	}
+	if !l.send(body) || ask(t, p.url, key) != http.StatusOK {
+		t.Error("the collector no longer takes events")
+	}
+}

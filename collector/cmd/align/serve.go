@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/retain"
 	"github.com/openalign/align/collector/server"
 )
 
@@ -19,6 +21,8 @@ type serveCommand struct {
 	dataFlag
 	Addr        string        `help:"Address to listen on; port 0 takes a free one (default ${default})." default:"127.0.0.1:7311" placeholder:"HOST:PORT"`
 	IdleTimeout time.Duration `help:"A session without activity for this long counts as closed; negative: never (default ${default})." default:"30m" placeholder:"DURATION"`
+	Retain      retain.Age    `help:"Take out content (texts, titles, comments, custom properties) this long after its event; counts stay (default: never)." placeholder:"90d"`
+	RetainFacts retain.Age    `help:"Empty events this long after they happened; conversations stay as they were (default: never)." placeholder:"400d"`
 	DrainDelay  time.Duration `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
 	Shutdown    time.Duration `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
 	LogLevel    slog.Level    `help:"Least level that is logged: debug, info, warn or error (default ${default})." default:"info" placeholder:"LEVEL"`
@@ -65,6 +69,14 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, store c
 	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Logger: log})
 	httpServer := server.HTTP(handler, log)
 
+	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
+	var sweeps sync.WaitGroup
+	sweeps.Go(func() {
+		retain.Run(sweeping, store, retain.Policy{Content: time.Duration(c.Retain), Facts: time.Duration(c.RetainFacts)}, log)
+	})
+	defer sweeps.Wait()
+	defer stopSweeping()
+
 	failed := make(chan error, 1)
 	go func() { failed <- httpServer.Serve(listener) }()
 	log.Info("serving", "addr", listener.Addr().String(), "data", c.Data)
@@ -80,6 +92,8 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, store c
 		time.Sleep(c.DrainDelay)
 	}
 	err := c.finish(httpServer)
+	stopSweeping()
+	sweeps.Wait()
 	err = errors.Join(err, store.Close())
 	counts := handler.Ingested()
 	log = log.With("requests", counts.Requests, "stored", counts.Stored, "duplicate", counts.Duplicate, "set_aside", counts.SetAside)

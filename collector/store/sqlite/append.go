@@ -156,6 +156,8 @@ func (s *Store) commit(group []*job) {
 	for _, j := range group {
 		if err := j.ctx.Err(); err != nil {
 			s.queue.answer(j, err) // nobody waits for it
+		} else if j.maintain != nil {
+			s.queue.answer(j, j.maintain(s.write))
 		} else {
 			live = append(live, j)
 		}

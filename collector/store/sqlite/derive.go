@@ -192,6 +192,7 @@ type message struct {
 	time          int64
 	at            stamp
 	properties    registers
+	version       []byte // its key, once the content is gone
 }
 
 // version is what events with the same role and content at the same index say together.

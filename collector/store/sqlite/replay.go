@@ -16,12 +16,12 @@ import (
 // replayChunk is how many facts are in memory at a time.
 const replayChunk = 2000
 
-// emptied are the statements that leave of the views only what facts cannot make again: the rows of sessions and users
-// some of whose facts are gone. Joining is idempotent, so what remains of their facts is joined with them once more.
+// emptied are the statements that leave of the views only what facts cannot make again: the rows of sessions, users and
+// votes some of whose facts are gone. Joining is idempotent, so what remains of their facts is joined with them once more.
 var emptied = []string{
 	`DELETE FROM messages WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
 	`DELETE FROM versions WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
-	`DELETE FROM votes WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
+	`DELETE FROM votes WHERE NOT based`,
 	`DELETE FROM session_properties WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
 	`DELETE FROM sessions WHERE NOT based`,
 	`DELETE FROM users WHERE NOT based`,
@@ -69,12 +69,13 @@ func (t *transaction) replay(ctx context.Context) (facts int, err error) {
 type told struct {
 	project string
 	fact    collector.Fact
+	version []byte // of a message whose content is gone
 }
 
 // readFacts returns the facts after a row, and the last row.
 func (t *transaction) readFacts(ctx context.Context, after int64) (chunk []told, last int64, err error) {
-	rows, err := t.conn.QueryContext(ctx, `SELECT seq, project, id, time, receive_time, event FROM facts WHERE seq > ? ORDER BY seq LIMIT ?`,
-		after, replayChunk)
+	rows, err := t.conn.QueryContext(ctx, `SELECT seq, project, id, time, receive_time, event, version FROM facts
+		WHERE seq > ? AND gone < ? ORDER BY seq LIMIT ?`, after, goneEverything, replayChunk)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -85,7 +86,7 @@ func (t *transaction) readFacts(ctx context.Context, after int64) (chunk []told,
 			time, receive int64
 			event         sql.RawBytes
 		)
-		if err := rows.Scan(&last, &one.project, &one.fact.ID, &time, &receive, &event); err != nil {
+		if err := rows.Scan(&last, &one.project, &one.fact.ID, &time, &receive, &event, &one.version); err != nil {
 			return nil, 0, err
 		}
 		one.fact.Event = new(ingestionv1alpha.Event)
@@ -107,6 +108,7 @@ func (t *transaction) sayAgain(chunk []told) error {
 			return err
 		}
 		if p.message != nil {
+			p.message.version = chunk[i].version
 			messages[chunk[i].project] = append(messages[chunk[i].project], &p)
 		}
 	}

@@ -19,7 +19,7 @@ var views = map[string]string{
 	"sessions":           "project, id, start_time, last_activity, message_count, state, based",
 	"session_properties": "project, session_id, state",
 	"users":              "project, id, state, based",
-	"messages":           "project, session_id, idx, role, content, time, properties, versions, event_time, event_id",
+	"messages":           "project, session_id, idx, role, content, time, properties, versions, event_time, event_id, hex(version)",
 	"versions":           "project, session_id, idx, hex(digest), state",
 	"votes":              "project, session_id, idx, voter, vote, comment, event_time, event_id",
 }

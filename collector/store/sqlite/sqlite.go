@@ -49,6 +49,7 @@ var errClosed = errors.New("sqlite: store is closed")
 
 // Store keeps facts and views in one SQLite file. It implements [collector.Store].
 type Store struct {
+	file    string
 	queue   *queue
 	stopped chan struct{} // closed when the writer's goroutine has ended
 
@@ -82,7 +83,7 @@ func open(ctx context.Context, file string, q *queue) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", errors.Join(err, w.close()))
 	}
-	s := &Store{queue: q, stopped: make(chan struct{}), write: w, read: r}
+	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r}
 	go s.run()
 	return s, nil
 }

@@ -30,6 +30,13 @@ type writer struct {
 	selectProperties, upsertProperties          *sql.Stmt
 	insertUser, selectUser, upsertUser, touch   *sql.Stmt
 	insertKey, expireKey, useKey                *sql.Stmt
+
+	emptyFact, stripFact, baseSession, baseUser, baseVote *sql.Stmt
+	takeContent, takeComment, updateMessageProperties     *sql.Stmt
+	updateSession, deleteProperties                       *sql.Stmt
+	emptySetAside, emptyOneAside                          *sql.Stmt
+	eraseMessages, eraseVersions, eraseComments           *sql.Stmt
+	insertAudit                                           *sql.Stmt
 }
 
 func newWriter(ctx context.Context, file string) (*writer, error) {
@@ -50,7 +57,7 @@ func newWriter(ctx context.Context, file string) (*writer, error) {
 // Columns in the order in which store and sayMessages give their values.
 const (
 	factColumns    = "project, id, type, time, receive_time, event"
-	messageColumns = "project, session_id, idx, role, content, time, properties, versions, event_time, event_id"
+	messageColumns = "project, session_id, idx, role, content, time, properties, versions, event_time, event_id, version"
 )
 
 func (w *writer) prepare(ctx context.Context) error {
@@ -61,15 +68,15 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.facts.one, inserting(1, "facts", factColumns)},
 		{&w.facts.several, inserting(several, "facts", factColumns)},
 		{&w.facts.undo, `DELETE FROM facts WHERE seq > ?`},
-		{&w.insertAside, `INSERT INTO set_aside (project, digest, event_id, reason, receive_time, raw) VALUES (?, ?, ?, ?, ?, ?)
+		{&w.insertAside, `INSERT INTO set_aside (project, digest, event_id, reason, receive_time, raw, size) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`},
 
 		{&w.messages.one, inserting(1, "messages", messageColumns)},
 		{&w.messages.several, inserting(several, "messages", messageColumns)},
 		{&w.messages.undo, `DELETE FROM messages WHERE seq > ?`},
-		{&w.selectMessage, `SELECT seq, role, content, time, properties, versions, event_time, event_id
+		{&w.selectMessage, `SELECT seq, role, content, time, properties, versions, event_time, event_id, version
 			FROM messages WHERE project = ? AND session_id = ? AND idx = ?`},
-		{&w.updateMessage, `UPDATE messages SET role = ?, content = ?, time = ?, properties = ?, versions = ?, event_time = ?, event_id = ?
+		{&w.updateMessage, `UPDATE messages SET role = ?, content = ?, time = ?, properties = ?, versions = ?, event_time = ?, event_id = ?, version = ?
 			WHERE seq = ?`},
 		{&w.insertVersion, `INSERT INTO versions (project, session_id, idx, digest, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&w.selectVersion, `SELECT state FROM versions WHERE project = ? AND session_id = ? AND idx = ? AND digest = ?`},
@@ -92,6 +99,27 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.upsertUser, `INSERT INTO users (project, id, state) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state`},
 
 		{&w.insertKey, `INSERT INTO keys (hash, hint, project, scope, create_time) VALUES (?, ?, ?, ?, ?)`},
+		{&w.emptyFact, `UPDATE facts SET event = x'', gone = 2, version = NULL WHERE seq = ?`},
+		{&w.stripFact, `UPDATE facts SET event = ?, gone = 1, version = ? WHERE seq = ?`},
+		{&w.baseSession, `UPDATE sessions SET based = 1 WHERE project = ? AND id = ?`},
+		{&w.baseVote, `UPDATE votes SET based = 1 WHERE project = ? AND session_id = ? AND idx = ? AND voter = ?`},
+		{&w.baseUser, `UPDATE users SET based = 1 WHERE project = ? AND id = ?`},
+		{&w.takeContent, `UPDATE messages SET content = '', properties = '', version = ?
+			WHERE project = ? AND session_id = ? AND idx = ? AND event_time = ? AND event_id = ?`},
+		{&w.updateMessageProperties, `UPDATE messages SET properties = ?
+			WHERE project = ? AND session_id = ? AND idx = ? AND event_time = ? AND event_id = ?`},
+		{&w.takeComment, `UPDATE votes SET comment = '' WHERE project = ? AND session_id = ? AND idx = ? AND voter = ? AND event_id = ?`},
+		{&w.updateSession, `UPDATE sessions SET state = ? WHERE project = ? AND id = ?`},
+		{&w.deleteProperties, `DELETE FROM session_properties WHERE project = ? AND session_id = ?`},
+		{&w.emptySetAside, `UPDATE set_aside SET event_id = '', raw = x'' WHERE seq IN
+			(SELECT seq FROM set_aside WHERE receive_time < ? AND raw <> x'' LIMIT ?)`},
+		{&w.emptyOneAside, `UPDATE set_aside SET event_id = '', raw = x'' WHERE seq = ?`},
+		// What is left of contents must not be found by guessing, so versions get names that say nothing.
+		{&w.eraseMessages, `UPDATE messages SET content = '', properties = '', version = randomblob(32) WHERE project = ? AND session_id = ?`},
+		{&w.eraseVersions, `UPDATE versions SET digest = randomblob(32), state = json_remove(state, '$.properties') WHERE project = ? AND session_id = ?`},
+		{&w.eraseComments, `UPDATE votes SET comment = '' WHERE project = ? AND session_id = ?`},
+		{&w.insertAudit, `INSERT INTO audit (time, project, action, actor, detail) VALUES (?, ?, ?, ?, ?)`},
+
 		{&w.expireKey, `UPDATE keys SET expire_time = CASE WHEN expire_time = 0 THEN ?1 ELSE min(expire_time, ?1) END WHERE hash = ?2`},
 		{&w.useKey, `UPDATE keys SET last_used = max(last_used, ?) WHERE hash = ?`},
 		{&w.touch, `INSERT INTO ready (id, time, ballast) VALUES (1, ?1, CASE WHEN ?2 > 0 THEN randomblob(?2) END)
@@ -196,7 +224,7 @@ func (t *transaction) store(project string, rows []row, aside []asideRow) (got c
 	}
 	for i := range aside {
 		a := &aside[i]
-		if _, err := exec(t.insertAside, project, a.digest[:], a.eventID, a.reason, a.receive, a.raw); err != nil {
+		if _, err := exec(t.insertAside, project, a.digest[:], a.eventID, a.reason, a.receive, a.raw, len(a.raw)); err != nil {
 			return got, err
 		}
 		got.SetAside++
