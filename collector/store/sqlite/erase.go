@@ -24,7 +24,7 @@ func (s *Store) Erase(ctx context.Context, project, user, actor string) (got col
 		return got, fmt.Errorf("sqlite: erase: %w: a user has an id", collector.ErrNotFound)
 	}
 	err = s.do(ctx, &job{apply: func(t *transaction) (err error) {
-		e := eraser{transaction: t, project: project, user: user, pseudonym: pseudonym(), own: map[string]bool{}}
+		e := eraser{transaction: t, project: project, user: user, pseudonym: pseudonym(), own: map[string]bool{}, taken: map[string]*names{}}
 		got, err = e.run(ctx, actor)
 		return err
 	}})
@@ -48,15 +48,61 @@ func pseudonym() string {
 type eraser struct {
 	*transaction
 	project, user, pseudonym string
-	own                      map[string]bool // sessions that are the user's
+	own                      map[string]bool   // sessions that are the user's
+	taken                    map[string]*names // sessions of others that were taken for the user's, and whom else they name
 	got                      collector.Erased
+}
+
+// findTaken finds the sessions of others that once were taken for the user's.
+func (e *eraser) findTaken(ctx context.Context) error {
+	rows, err := e.conn.QueryContext(ctx, `SELECT id FROM sessions WHERE project = ?1 AND odd & ?2 <> 0
+		AND ?3 IN (state ->> '$.users.low', state ->> '$.users.high')`, e.project, oddUsers, e.user)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		if !e.own[id] {
+			e.taken[id] = nil
+		}
+	}
+	return rows.Err()
+}
+
+// keepNames gathers whom else the openings of a session name.
+func (e *eraser) keepNames(f *collector.Fact) {
+	open := f.Event.GetProperties().GetSessionProperties()
+	known, ok := e.taken[open.GetSessionId()]
+	if ok && f.Event.GetType() == collector.TypeSessionOpen && open.GetUserId() != "" {
+		e.taken[open.GetSessionId()] = known.join(&names{Low: open.GetUserId(), High: open.GetUserId()})
+	}
+}
+
+// forgetName takes the user's name out of sessions of others.
+func (e *eraser) forgetName(context.Context) error {
+	for id, others := range e.taken {
+		err := e.takeSession(e.project, id, func(s *session) {
+			s.Users = &names{e.pseudonym, e.pseudonym, true}
+			if others != nil {
+				s.Users = &names{others.Low, others.High, true}
+			}
+		}, func(registers) {})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e *eraser) run(ctx context.Context, actor string) (collector.Erased, error) {
 	if err := e.flush(); err != nil { // others in this transaction may speak of the user
 		return e.got, err
 	}
-	for _, step := range []func(context.Context) error{e.findSessions, e.facts, e.sessions, e.profile, e.setAside} {
+	for _, step := range []func(context.Context) error{e.findSessions, e.findTaken, e.facts, e.sessions, e.forgetName, e.profile, e.setAside} {
 		if err := step(ctx); err != nil {
 			return e.got, err
 		}
@@ -103,6 +149,8 @@ func (e *eraser) facts(ctx context.Context) error {
 		}
 		if e.speaksOf(&one.fact) {
 			theirs = append(theirs, one)
+		} else {
+			e.keepNames(&one.fact)
 		}
 	}
 	if err := closeRows(rows); err != nil {
@@ -132,6 +180,9 @@ func (e *eraser) sessions(ctx context.Context) error {
 			user.Value = e.pseudonym
 			s.First[regUserID] = user
 			delete(s.Last, regTitle)
+			if s.Users != nil {
+				s.Users = &names{e.pseudonym, e.pseudonym, s.Users.Several}
+			}
 		}, func(r registers) { clear(r) })
 		if err != nil {
 			return err

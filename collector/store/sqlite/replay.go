@@ -65,15 +65,15 @@ func (t *transaction) replay(ctx context.Context) (facts int, err error) {
 	}
 }
 
-// told is a fact and its project.
-type told struct {
+// kept is a fact and its project, as the file has them.
+type kept struct {
 	project string
 	fact    collector.Fact
 	version []byte // of a message whose content is gone
 }
 
 // readFacts returns the facts after a row, and the last row.
-func (t *transaction) readFacts(ctx context.Context, after int64) (chunk []told, last int64, err error) {
+func (t *transaction) readFacts(ctx context.Context, after int64) (chunk []kept, last int64, err error) {
 	rows, err := t.conn.QueryContext(ctx, `SELECT seq, project, id, time, receive_time, event, version FROM facts
 		WHERE seq > ? AND gone < ? ORDER BY seq LIMIT ?`, after, goneEverything, replayChunk)
 	if err != nil {
@@ -82,7 +82,7 @@ func (t *transaction) readFacts(ctx context.Context, after int64) (chunk []told,
 	defer rows.Close()
 	for rows.Next() {
 		var (
-			one           told
+			one           kept
 			time, receive int64
 			event         sql.RawBytes
 		)
@@ -100,7 +100,7 @@ func (t *transaction) readFacts(ctx context.Context, after int64) (chunk []told,
 }
 
 // sayAgain joins what facts say with the views.
-func (t *transaction) sayAgain(chunk []told) error {
+func (t *transaction) sayAgain(chunk []kept) error {
 	messages := map[string][]*piece{}
 	for i := range chunk {
 		p := derive(&chunk[i].fact)

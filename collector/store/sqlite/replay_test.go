@@ -16,7 +16,7 @@ import (
 
 // views are the derived tables with all that is in them but the order in which rows came.
 var views = map[string]string{
-	"sessions":           "project, id, start_time, last_activity, message_count, state, based",
+	"sessions":           "project, id, start_time, last_activity, message_count, state, odd, based",
 	"session_properties": "project, session_id, state",
 	"users":              "project, id, state, based",
 	"messages":           "project, session_id, idx, role, content, time, properties, versions, event_time, event_id, hex(version)",

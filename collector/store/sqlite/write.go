@@ -56,7 +56,7 @@ func newWriter(ctx context.Context, file string) (*writer, error) {
 
 // Columns in the order in which store and sayMessages give their values.
 const (
-	factColumns    = "project, id, type, time, receive_time, event"
+	factColumns    = "project, id, type, time, receive_time, event, clock"
 	messageColumns = "project, session_id, idx, role, content, time, properties, versions, event_time, event_id, version"
 )
 
@@ -88,9 +88,9 @@ func (w *writer) prepare(ctx context.Context) error {
 			WHERE (excluded.event_time, excluded.event_id) > (event_time, event_id)`},
 
 		{&w.selectSession, `SELECT state FROM sessions WHERE project = ? AND id = ?`},
-		{&w.upsertSession, `INSERT INTO sessions (project, id, start_time, last_activity, message_count, state) VALUES (?, ?, ?, ?, ?, ?)
+		{&w.upsertSession, `INSERT INTO sessions (project, id, start_time, last_activity, message_count, state, odd) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET start_time = excluded.start_time, last_activity = excluded.last_activity,
-				message_count = message_count + excluded.message_count, state = excluded.state`},
+				message_count = message_count + excluded.message_count, state = excluded.state, odd = excluded.odd`},
 		{&w.selectProperties, `SELECT state FROM session_properties WHERE project = ? AND session_id = ?`},
 		{&w.upsertProperties, `INSERT INTO session_properties (project, session_id, state) VALUES (?, ?, ?)
 			ON CONFLICT DO UPDATE SET state = excluded.state`},
@@ -199,7 +199,7 @@ func exec(stmt *sql.Stmt, args ...any) (int64, error) {
 func (t *transaction) store(project string, rows []row, aside []asideRow) (got collector.Appended, err error) {
 	added, err := t.facts.insert(len(rows), func(args []any, i int) []any {
 		r := &rows[i]
-		return append(args, project, r.id, r.kind, r.time, r.receive, r.event)
+		return append(args, project, r.id, r.kind, r.time, r.receive, r.event, int(r.clock))
 	})
 	if err != nil {
 		return got, err
@@ -278,7 +278,7 @@ func (t *transaction) flush() error {
 			return err
 		}
 		start, last := known.times()
-		if _, err := exec(t.upsertSession, key.project, key.id, start, last, said.messages, string(state)); err != nil {
+		if _, err := exec(t.upsertSession, key.project, key.id, start, last, said.messages, string(state), known.odd()); err != nil {
 			return err
 		}
 		if err := t.flushProperties(key, said.Properties); err != nil {
