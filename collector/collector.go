@@ -255,6 +255,14 @@ type Store interface {
 	// Totals counts what a project holds.
 	Totals(ctx context.Context, project string) (Totals, error)
 
+	// Quality counts what is odd about a project's data.
+	Quality(ctx context.Context, project string) (Quality, error)
+	// Findings lists what one of its counts counts, and the next page's token, empty on the last page.
+	Findings(ctx context.Context, project string, kind FindingKind, page Page) ([]Finding, string, error)
+	// SetAsideEvents lists what was set aside, newest first, for one reason or, where that is empty, any. Content and id
+	// are left out unless content is true.
+	SetAsideEvents(ctx context.Context, project, reason string, content bool, page Page) ([]SetAsideEvent, string, error)
+
 	// Activity calls yield for each conversation of a project, or of all where project is empty, with the times of its
 	// messages in no order, and ends with its first error. Of the conversation only ids and times are filled in.
 	Activity(ctx context.Context, project string, yield func(Conversation, []time.Time) error) error

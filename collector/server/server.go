@@ -16,6 +16,7 @@ import (
 	"github.com/openalign/align/collector/conversations"
 	"github.com/openalign/align/collector/ingest"
 	"github.com/openalign/align/collector/keys"
+	"github.com/openalign/align/collector/operations"
 	"github.com/openalign/align/collector/reply"
 )
 
@@ -33,6 +34,8 @@ type Options struct {
 //
 //	POST /ingestion.v1alpha.IngestionService/CollectEvents      ingest keys
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
+//	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
+//	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
 //	GET  /healthz    200 while the process runs
 //	GET  /readyz     200 while it can store, as of a second ago at most; 503 while it cannot, and once Drain was called
 type Server struct {
@@ -52,10 +55,16 @@ func New(store collector.Store, opts Options) *Server {
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle(ingest.Path, keys.Require(collector.ScopeIngest, store, log, s.ingest))
-	conversationsPath, conversationsHandler := conversations.New(store, idle, log)
-	conversationsHandler = keys.Require(collector.ScopeRead, store, log, conversationsHandler)
-	mux.Handle(conversationsPath, conversationsHandler)
-	mux.Handle(strings.TrimSuffix(conversationsPath, "/"), conversationsHandler) // or the mux would redirect there
+	service := func(scope collector.Scope) func(path string, handler http.Handler) {
+		return func(path string, handler http.Handler) {
+			handler = keys.Require(scope, store, log, handler)
+			mux.Handle(path, handler)
+			mux.Handle(strings.TrimSuffix(path, "/"), handler) // or the mux would redirect there
+		}
+	}
+	service(collector.ScopeRead)(conversations.New(store, idle, log))
+	service(collector.ScopeRead)(operations.NewQuality(store, log))
+	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply.Error(w, http.StatusNotFound, connect.CodeUnimplemented, "there is nothing at this path")
 	})

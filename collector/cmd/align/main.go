@@ -20,6 +20,7 @@ type cli struct {
 	Backup backupCommand `cmd:"" help:"Write all data to a file, also while the collector serves, and check it."`
 	Erase  eraseCommand  `cmd:"" help:"Erase a user: content and identity go from everywhere but backups, counts stay."`
 	Audit  auditCommand  `cmd:"" help:"List what was erased, when and by whom: counts only."`
+	Lint   lintCommand   `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
 	Replay replayCommand `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
 	Demo   demoCommand   `cmd:"" help:"Play conversations through the SDK into a collector of its own, and show what arrived."`
 }

@@ -16,7 +16,7 @@ import (
 type reader struct {
 	db *sql.DB
 
-	conversations, messages, exists, totals, user, keyByHash, keys *sql.Stmt
+	conversations, messages, exists, totals, user, keyByHash, keys, setAside *sql.Stmt
 }
 
 // keyColumns in the order in which scanKey takes them.
@@ -58,6 +58,8 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 				(SELECT count(*) FROM votes WHERE project = ?1 AND vote <> 0)`},
 		{&r.user, `SELECT state FROM users WHERE project = ? AND id = ?`},
 		{&r.keyByHash, `SELECT ` + keyColumns + ` FROM keys WHERE hash = ?`},
+		{&r.setAside, `SELECT seq, reason, size, receive_time, iif(?4, event_id, ''), iif(?4, raw, x'') FROM set_aside
+			WHERE project = ?1 AND seq < ?2 AND ?3 IN ('', reason) ORDER BY seq DESC LIMIT ?5`},
 		{&r.keys, `SELECT ` + keyColumns + ` FROM keys WHERE ?1 IN ('', project) ORDER BY project, create_time, hash`},
 	} {
 		if *s.stmt, err = db.PrepareContext(ctx, s.query); err != nil {
