@@ -299,6 +299,8 @@ type Store interface {
 	// UseKey notes that a key was used. It returns at once; the note is written sooner or later, or lost.
 	UseKey(hash [32]byte, at time.Time)
 
+	// Stats says how the store is doing. It is cheap.
+	Stats() StoreStats
 	// Ready returns nil when the store can write. After an append that the disk refused it does not, until one succeeded or
 	// would.
 	Ready(ctx context.Context) error

@@ -18,9 +18,9 @@ import (
 // What one request may bring.
 const (
 	// MaxWireBytes bounds a body as it comes over the wire.
-	MaxWireBytes = 16 << 20
+	MaxWireBytes = 8 << 20
 	// MaxBodyBytes bounds a body once decompressed.
-	MaxBodyBytes = 32 << 20
+	MaxBodyBytes = 64 << 20
 	// MaxEvents bounds the events of a request. The smallest real event has some 80 bytes, so no client that sends plain
 	// bodies gets near; it is there because an empty event has two bytes on the wire and a hundred in memory.
 	MaxEvents = 100_000
@@ -34,9 +34,6 @@ var (
 	errDamaged  = fmt.Errorf("%w: it ends early or is damaged", errBroken)
 	errNoRoom   = errors.New("too many requests are being read; try again")
 )
-
-// maxDeflate is how many times its size a deflated text can become.
-const maxDeflate = 1032
 
 // readBody reads a body and undoes its compression, both bounded: nothing is decompressed beyond the limit, not even to
 // find out how large it is. It waits until there is room. The caller calls done when it needs the body no more.
@@ -98,10 +95,15 @@ func (s *share) readWire(req *http.Request, most int64, zipped bool) ([]byte, er
 
 // unzip decompresses a body that came in full: its client has done its part and may hang up.
 func (s *share) unzip(ctx context.Context, wire []byte) ([]byte, error) {
+	// Measured first, since a body that grows as it is read takes more than twice its size, and a bomb nearly nothing.
+	size, err := measure(wire)
+	if err != nil {
+		return nil, err
+	}
 	if s.large == 0 {
 		ctx, cancel := patience(ctx)
 		defer cancel()
-		if s.takeLarge(ctx, min(maxDeflate*int64(len(wire)), MaxBodyBytes)) != nil {
+		if s.takeLarge(ctx, size) != nil {
 			return nil, errNoRoom
 		}
 	}
@@ -109,7 +111,27 @@ func (s *share) unzip(ctx context.Context, wire []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: not gzip", errBroken)
 	}
-	return readAtMost(plain, MaxBodyBytes, " after decompression")
+	body := make([]byte, size)
+	if _, err := io.ReadFull(plain, body); err != nil {
+		return nil, errDamaged
+	}
+	return body, nil
+}
+
+// measure returns how large a body is once decompressed, and holds none of it.
+func measure(wire []byte) (int64, error) {
+	plain, err := gzip.NewReader(bytes.NewReader(wire))
+	if err != nil {
+		return 0, fmt.Errorf("%w: not gzip", errBroken)
+	}
+	size, err := io.Copy(io.Discard, io.LimitReader(plain, MaxBodyBytes+1))
+	switch {
+	case size > MaxBodyBytes:
+		return 0, tooLarge(MaxBodyBytes, " after decompression")
+	case err != nil:
+		return 0, errDamaged
+	}
+	return size, nil
 }
 
 func readAtMost(from io.Reader, limit int64, when string) ([]byte, error) {

@@ -27,6 +27,12 @@ type Options struct {
 	IdleTimeout time.Duration
 	// Logger is where the server says what it refuses and sets aside. Nil means [slog.Default].
 	Logger *slog.Logger
+	// RateLimit is how many requests a second each key may make; twice as many may come at once. Zero is any number.
+	RateLimit float64
+	// CORSOrigins are the origins, such as https://chat.example, whose pages may send events from browsers; "*" is any.
+	CORSOrigins []string
+	// AccessLog logs every request at info, not only those that were refused.
+	AccessLog bool
 }
 
 // Server serves a [collector.Store] over HTTP: it takes events in, gives conversations back, and says how it is. Everything
@@ -36,6 +42,7 @@ type Options struct {
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
+//	GET  /metrics    for Prometheus: this machine, and admin keys from elsewhere
 //	GET  /healthz    200 while the process runs
 //	GET  /readyz     200 while it can store, as of a second ago at most; 503 while it cannot, and once Drain was called
 type Server struct {
@@ -54,10 +61,14 @@ func New(store collector.Store, opts Options) *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle(ingest.Path, keys.Require(collector.ScopeIngest, store, log, s.ingest))
+	limits := &limits{perSecond: opts.RateLimit}
+	require := func(scope collector.Scope, handler http.Handler) http.Handler {
+		return keys.Require(scope, store, log, limits.of(handler))
+	}
+	mux.Handle(ingest.Path, crossOrigin(opts.CORSOrigins, require(collector.ScopeIngest, s.ingest)))
 	service := func(scope collector.Scope) func(path string, handler http.Handler) {
 		return func(path string, handler http.Handler) {
-			handler = keys.Require(scope, store, log, handler)
+			handler = require(scope, handler)
 			mux.Handle(path, handler)
 			mux.Handle(strings.TrimSuffix(path, "/"), handler) // or the mux would redirect there
 		}
@@ -65,13 +76,15 @@ func New(store collector.Store, opts Options) *Server {
 	service(collector.ScopeRead)(conversations.New(store, idle, log))
 	service(collector.ScopeRead)(operations.NewQuality(store, log))
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
+	metrics := newMetrics(store, s.ingest.Counts)
+	mux.Handle("GET /metrics", metrics.handler(func(next http.Handler) http.Handler { return require(collector.ScopeAdmin, next) }))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply.Error(w, http.StatusNotFound, connect.CodeUnimplemented, "there is nothing at this path")
 	})
 
 	// From the outside in: the path is made plain first, because the mux answers a path it would clean with a redirect;
 	// refusals wait for the body whoever makes them.
-	s.handler = onePath(readBeforeRefusing(logged(log, mux)))
+	s.handler = onePath(readBeforeRefusing(logged(log, opts.AccessLog, metrics, mux)))
 	return s
 }
 

@@ -68,7 +68,14 @@ func TestWrongCommandLinesSayWhatIsWrong(t *testing.T) {
 		"keys create --project p --scope root":                        "ingest",
 		"keys create --project= --scope ingest --data " + t.TempDir(): "project",
 		"launch": "launch",
-		"serve --idle-timeout 0s --data " + t.TempDir(): "--idle-timeout must not be 0",
+		"serve --idle-timeout 0s --data " + t.TempDir():     "--idle-timeout must not be 0",
+		"serve --retain 0d":                                 "--retain",
+		"serve --tls-cert cert.pem":                         "--tls-key",
+		"serve --rate-limit -1":                             "--rate-limit",
+		"replay --idle 0s":                                  "--idle",
+		"replay --project p":                                "--idle",
+		"erase --project p":                                 "--user",
+		"keys rotate --overlap -1s x --data " + t.TempDir(): "--overlap",
 	} {
 		var out, diagnostics bytes.Buffer
 		if status := run(t.Context(), strings.Fields(line), streams{&out, &diagnostics}); status == 0 {
@@ -93,7 +100,7 @@ func TestHelpOfServeSaysTheDefaults(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	said := strings.Join(strings.Fields(out.String()), " ") // it is wrapped
-	for _, want := range []string{"./align-data", "127.0.0.1:7311", "30m", "0s", "20s", "info"} {
+	for _, want := range []string{"./align-data", "127.0.0.1:7311", "30m", "0s", "20s", "info", "10000"} {
 		if !strings.Contains(said, "(default "+want+")") {
 			t.Errorf("does not say that %s is a default:\n%s", want, &out)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,6 +24,11 @@ type serveCommand struct {
 	IdleTimeout time.Duration `help:"A session without activity for this long counts as closed; negative: never (default ${default})." default:"30m" placeholder:"DURATION"`
 	Retain      retain.Age    `help:"Take out content (texts, titles, comments, custom properties) this long after its event; counts stay (default: never)." placeholder:"90d"`
 	RetainFacts retain.Age    `help:"Empty events this long after they happened; conversations stay as they were (default: never)." placeholder:"400d"`
+	RateLimit   float64       `help:"Requests a second that each key may make; twice as many may come at once; 0: any number (default ${default})." default:"10000" placeholder:"N"`
+	CORSOrigin  []string      `help:"Origin whose browser pages may send events, such as https://chat.example; may be repeated (default: none)." name:"cors-origin" placeholder:"URL"`
+	TLSCert     string        `help:"Certificate, with its chain, in PEM; loaded again when it changes (default: plain HTTP)." name:"tls-cert" type:"path" placeholder:"FILE"`
+	TLSKey      string        `help:"Its key, in PEM." name:"tls-key" type:"path" placeholder:"FILE"`
+	AccessLog   bool          `help:"Log every request, not only those refused. No line holds content or keys."`
 	DrainDelay  time.Duration `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
 	Shutdown    time.Duration `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
 	LogLevel    slog.Level    `help:"Least level that is logged: debug, info, warn or error (default ${default})." default:"info" placeholder:"LEVEL"`
@@ -33,6 +39,12 @@ func (c *serveCommand) Validate() error {
 	if c.IdleTimeout == 0 {
 		return errors.New("--idle-timeout must not be 0: give a time such as 30m, or a negative one so that sessions never close by themselves")
 	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if c.RateLimit < 0 {
+		return errors.New("--rate-limit must not be negative")
+	}
 	return nil
 }
 
@@ -40,6 +52,15 @@ func (c *serveCommand) Validate() error {
 func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: c.LogLevel}))
 	first := c.firstStart()
+	var tlsConfig *tls.Config
+	scheme := "http"
+	if c.TLSCert != "" {
+		var err error
+		if tlsConfig, err = server.TLS(c.TLSCert, c.TLSKey, log); err != nil {
+			return err
+		}
+		scheme = "https"
+	}
 	store, err := c.open(ctx)
 	if err != nil {
 		return err
@@ -48,13 +69,13 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	fmt.Fprintf(std.out, "listening on http://%s\n", listener.Addr())
+	fmt.Fprintf(std.out, "listening on %s://%s\n", scheme, listener.Addr())
 	if first {
 		fmt.Fprintf(std.err, "Nothing is open without a key. Make one for your app, and one to look at what arrives:\n"+
 			"  align keys create --project NAME --scope ingest --data %[1]q\n"+
 			"  align keys create --project NAME --scope read --data %[1]q\n", c.Data)
 	}
-	return c.serve(ctx, listener, store, log)
+	return c.serve(ctx, listener, tlsConfig, store, log)
 }
 
 // firstStart reports whether the data folder holds no database yet, and so no key.
@@ -65,8 +86,8 @@ func (c *serveCommand) firstStart() bool {
 
 // serve serves until ctx ends. The store closes last: whatever was acknowledged is in it, and so is what requests under
 // way still bring.
-func (c *serveCommand) serve(ctx context.Context, listener net.Listener, store collector.Store, log *slog.Logger) error {
-	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Logger: log})
+func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store collector.Store, log *slog.Logger) error {
+	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Logger: log, RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog})
 	httpServer := server.HTTP(handler, log)
 
 	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
@@ -78,7 +99,13 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, store c
 	defer stopSweeping()
 
 	failed := make(chan error, 1)
-	go func() { failed <- httpServer.Serve(listener) }()
+	go func() {
+		if httpServer.TLSConfig = tlsConfig; tlsConfig != nil {
+			failed <- httpServer.ServeTLS(listener, "", "")
+			return
+		}
+		failed <- httpServer.Serve(listener)
+	}()
 	log.Info("serving", "addr", listener.Addr().String(), "data", c.Data)
 
 	select {

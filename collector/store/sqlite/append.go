@@ -163,11 +163,11 @@ func (s *Store) commit(group []*job) {
 			live = append(live, j)
 		}
 	}
-	err := s.write.commit(live)
+	err := s.timedCommit(live)
 	if len(live) > 1 && errors.Is(err, errApply) {
 		// One of them cannot be written; the others must not suffer for it.
 		for _, j := range live {
-			err := s.write.commit([]*job{j})
+			err := s.timedCommit([]*job{j})
 			s.note(j, err)
 			s.queue.answer(j, err)
 		}

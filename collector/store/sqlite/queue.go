@@ -187,3 +187,10 @@ func (q *queue) state() (jobs, events int, closed bool) {
 	defer q.mu.Unlock()
 	return len(q.jobs), q.waiting, q.closed
 }
+
+// holds returns what was not answered yet, and what stands in line.
+func (q *queue) holds() (held, lined quantity) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.held, q.lined
+}

@@ -59,6 +59,9 @@ type Store struct {
 	// goroutine.
 	refused int
 
+	mu      sync.Mutex
+	commits collector.Histogram // guarded by mu
+
 	close    sync.Once
 	closeErr error
 }
@@ -83,7 +86,7 @@ func open(ctx context.Context, file string, q *queue) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", errors.Join(err, w.close()))
 	}
-	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r}
+	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r, commits: collector.NewHistogram()}
 	go s.run()
 	return s, nil
 }
@@ -144,6 +147,34 @@ func openReaders(file string) (*sql.DB, error) {
 	db.SetMaxOpenConns(readers)
 	db.SetMaxIdleConns(readers)
 	return db, nil
+}
+
+// Stats says how the store is doing.
+func (s *Store) Stats() collector.StoreStats {
+	var stats collector.StoreStats
+	held, lined := s.queue.holds()
+	stats.QueuedEvents, stats.QueuedBytes, stats.LineEvents = held.events, held.bytes, lined.events
+	for suffix, size := range map[string]*int64{"": &stats.FileBytes, "-wal": &stats.LogBytes} {
+		if info, err := os.Stat(s.file + suffix); err == nil { // there is no log before the first write
+			*size = info.Size()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats.Commits = s.commits.Clone()
+	return stats
+}
+
+// timedCommit is the writer's commit, observed.
+func (s *Store) timedCommit(jobs []*job) error {
+	start := time.Now()
+	err := s.write.commit(jobs)
+	if err == nil && len(jobs) > 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.commits.Observe(time.Since(start))
+	}
+	return err
 }
 
 // Ready writes one row, in the same queue as all appends, and returns nil when it is durable. From when the disk refused an
