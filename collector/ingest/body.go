@@ -37,9 +37,9 @@ var (
 
 // readBody reads a body and undoes its compression, both bounded: nothing is decompressed beyond the limit, not even to
 // find out how large it is. It waits until there is room. The caller calls done when it needs the body no more.
-func (r room) readBody(req *http.Request) (body []byte, done func(), err error) {
+func (r room) readBody(req *http.Request) (b body, done func(), err error) {
 	if req.ContentLength > MaxWireBytes {
-		return nil, nil, tooLarge(MaxWireBytes, "")
+		return body{}, nil, tooLarge(MaxWireBytes, "")
 	}
 	zipped := false
 	switch strings.ToLower(req.Header.Get("Content-Encoding")) {
@@ -47,7 +47,7 @@ func (r room) readBody(req *http.Request) (body []byte, done func(), err error) 
 	case "gzip", "x-gzip":
 		zipped = true
 	default:
-		return nil, nil, errEncoding
+		return body{}, nil, errEncoding
 	}
 	most := int64(MaxWireBytes) + 1 // what may come of a body whose length is not said, to see that it is too much
 	if req.ContentLength >= 0 {
@@ -55,22 +55,31 @@ func (r room) readBody(req *http.Request) (body []byte, done func(), err error) 
 	}
 	share, err := r.take(req.Context(), min(most, smallBytes))
 	if err != nil {
-		return nil, nil, errNoRoom
+		return body{}, nil, errNoRoom
 	}
 	defer func() {
 		if err != nil {
 			share.keep(0)
 		}
 	}()
-	body, err = share.readWire(req, most, zipped)
-	if err == nil && zipped && len(body) > 0 {
-		body, err = share.unzip(req.Context(), body)
-	}
+	wire, err := share.readWire(req, most, zipped)
 	if err != nil {
-		return nil, nil, err
+		return body{}, nil, err
 	}
-	share.keep(int64(len(body)))
-	return body, func() { share.keep(0) }, nil
+	b = body{bytes.NewReader(wire), int64(len(wire))}
+	if zipped && len(wire) > 0 {
+		if b, err = share.unzip(req.Context(), wire); err != nil {
+			return body{}, nil, err
+		}
+	}
+	share.keep(max(b.size, int64(len(wire))))
+	return b, func() { share.keep(0) }, nil
+}
+
+// body is a plain body that is known to be whole.
+type body struct {
+	io.Reader
+	size int64
 }
 
 // readWire reads a body of at most most bytes as it comes over the wire. When it is more than small, room for what it will
@@ -93,29 +102,26 @@ func (s *share) readWire(req *http.Request, most int64, zipped bool) ([]byte, er
 	return readAtMost(io.MultiReader(bytes.NewReader(first), req.Body), MaxWireBytes, "")
 }
 
-// unzip decompresses a body that came in full: its client has done its part and may hang up.
-func (s *share) unzip(ctx context.Context, wire []byte) ([]byte, error) {
-	// Measured first, since a body that grows as it is read takes more than twice its size, and a bomb nearly nothing.
+// unzip returns what a body that came in full becomes: its client has done its part and may hang up. It is measured first
+// and decompressed again as it is read, since it is never held whole then but where it is needed; and a bomb takes no
+// memory at all.
+func (s *share) unzip(ctx context.Context, wire []byte) (body, error) {
 	size, err := measure(wire)
 	if err != nil {
-		return nil, err
+		return body{}, err
 	}
 	if s.large == 0 {
 		ctx, cancel := patience(ctx)
 		defer cancel()
 		if s.takeLarge(ctx, size) != nil {
-			return nil, errNoRoom
+			return body{}, errNoRoom
 		}
 	}
 	plain, err := gzip.NewReader(bytes.NewReader(wire))
 	if err != nil {
-		return nil, fmt.Errorf("%w: not gzip", errBroken)
+		return body{}, fmt.Errorf("%w: not gzip", errBroken)
 	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(plain, body); err != nil {
-		return nil, errDamaged
-	}
-	return body, nil
+	return body{plain, size}, nil
 }
 
 // measure returns how large a body is once decompressed, and holds none of it.
@@ -166,12 +172,12 @@ func refuse(w http.ResponseWriter, err error) {
 }
 
 // withBody is r as Connect is to see it: one plain body of a bare media type.
-func withBody(r *http.Request, mediaType string, body []byte) *http.Request {
+func withBody(r *http.Request, mediaType string, b body) *http.Request {
 	plain := r.WithContext(r.Context())
 	plain.Header = r.Header.Clone()
 	plain.Header.Set("Content-Type", mediaType)
 	plain.Header.Del("Content-Encoding")
-	plain.ContentLength = int64(len(body))
-	plain.Body = io.NopCloser(bytes.NewReader(body))
+	plain.ContentLength = b.size
+	plain.Body = io.NopCloser(b)
 	return plain
 }
