@@ -53,6 +53,10 @@ func Run(t *testing.T, open func(t *testing.T) collector.Store) {
 		{"TextIsKeptAsItIs", testTextIsKeptAsItIs},
 		{"Keys", testKeys},
 		{"KeysExpire", testKeysExpire},
+		{"ReplayChangesNothing", testReplayChangesNothing},
+		{"EraseKeepsCountsAndForgetsThePerson", testEraseKeepsCountsAndForgetsThePerson},
+		{"RetainTakesWhatIsOld", testRetainTakesWhatIsOld},
+		{"BackupIsAllThereIs", testBackupIsAllThereIs},
 		{"ReadyThenClosed", testReadyThenClosed},
 		{"ViewsDoNotDependOnArrival", testViewsDoNotDependOnArrival},
 	} {
