@@ -36,7 +36,7 @@ type Options struct {
 }
 
 // Server serves a [collector.Store] over HTTP: it takes events in, gives conversations back, and says how it is. Everything
-// but its health needs a key. It is safe for concurrent use.
+// but its health needs a key, though metrics do not for who asks on the same machine. It is safe for concurrent use.
 //
 //	POST /ingestion.v1alpha.IngestionService/CollectEvents      ingest keys
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
