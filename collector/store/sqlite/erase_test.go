@@ -238,6 +238,17 @@ func TestRetainTakesContentOutOfTheFileAndKeepsWhatIsYounger(t *testing.T) {
 
 var basedColumn = regexp.MustCompile(`(?m)\t"[01]"$`)
 
+// overflows reports whether a history has more custom properties than views have room for.
+func overflows(facts []collector.Fact) bool {
+	names := map[string]bool{}
+	for _, f := range facts {
+		for name := range f.Event.GetProperties().GetCustomProperties() {
+			names[name] = true
+		}
+	}
+	return len(names) > collector.MaxProperties
+}
+
 // What Retain leaves is what the facts it leaves add up to, and telling everything again changes nothing.
 func TestRetainAndReplayAgree(t *testing.T) {
 	for n := range uint64(storetest.Histories() / 8) {
@@ -280,6 +291,9 @@ func TestRetainAndReplayAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 
+		if overflows(history.Facts) {
+			continue // what had no room before has room then, see takeContents
+		}
 		s = openTest(t, filepath.Join(t.TempDir(), "content.db"))
 		appendBatch(t, s, collector.Batch{Facts: history.Facts})
 		if _, err := s.Retain(t.Context(), collector.Retention{ContentBefore: middle}); err != nil {

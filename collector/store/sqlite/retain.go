@@ -154,6 +154,9 @@ func (t *transaction) takeFact(f *oldFact) error {
 // takeContents takes the content out of facts and out of the views, such that the views are still what the facts say.
 // That works fact by fact because every value in a view has the stamp of the fact it is of, and because the facts it
 // overrides are older, and so lose their content too.
+//
+// But for one thing: where there were more than [collector.MaxProperties] custom properties, the facts also say those that
+// had no room in the view. They have room now, and a replay shows them.
 func (t *transaction) takeContents(before int64) (int, error) {
 	if err := t.flush(); err != nil { // the views must say what all facts say
 		return 0, err
