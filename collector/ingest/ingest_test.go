@@ -261,10 +261,11 @@ func TestEveryTimeOfAnEventIsMended(t *testing.T) {
 		body := strings.ReplaceAll(`{"events":[
 			{"id":"open","type":"session_open","createTime":AT,"properties":{"sessionProperties":{"sessionId":"s1","sessionStartTime":AT,"sessionEndTime":AT}}},
 			{"id":"user","type":"user_recognize","createTime":AT,"properties":{"userProperties":{"userId":"u1","userCreateTime":AT}}},
-			{"id":"message","type":"message_create","createTime":AT,"properties":{"messageProperties":{"sessionId":"s1","messageIndexHint":1,"messageRole":"ROLE_USER","messageContent":"hi","messageCreateTime":AT}}}
+			{"id":"message","type":"message_create","createTime":AT,"properties":{"messageProperties":{"sessionId":"s1","messageIndexHint":1,"messageRole":"ROLE_USER","messageContent":"hi","messageCreateTime":AT}}},
+			{"id":"placed","type":"message_create","createTime":AT,"properties":{"messageProperties":{"sessionId":"s1","place":{"time":AT,"turn":"t"},"messageRole":"ROLE_USER","messageContent":"hi","messageCreateTime":AT}}}
 		]}`, "AT", zero)
 		collect(ingest.New(s, slog.New(slog.DiscardHandler)), s, "application/json", strings.NewReader(body))
-		if len(s.facts) != 3 {
+		if len(s.facts) != 4 {
 			t.Fatalf("%s: %d facts, set aside %v", name, len(s.facts), s.aside)
 		}
 		session := s.facts["open"].Event.GetProperties().GetSessionProperties()
@@ -272,6 +273,9 @@ func TestEveryTimeOfAnEventIsMended(t *testing.T) {
 		message := s.facts["message"].Event.GetProperties().GetMessageProperties()
 		if session.SessionStartTime != nil || session.SessionEndTime != nil || user.UserCreateTime != nil || message.MessageCreateTime != nil {
 			t.Errorf("%s is left in %v, %v or %v", name, session, user, message)
+		}
+		if place := s.facts["placed"].Event.GetProperties().GetMessageProperties().GetPlace(); place == nil || place.Time != nil {
+			t.Errorf("%s is left in place %v", name, place)
 		}
 		for id, fact := range s.facts {
 			if fact.Event.CreateTime != nil || !fact.Time.Equal(fact.ReceiveTime) {

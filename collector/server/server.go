@@ -33,7 +33,8 @@ type Options struct {
 	Agnost map[string]string
 	// Logger is where the server says what it refuses and sets aside. Nil means [slog.Default].
 	Logger *slog.Logger
-	// RateLimit is how many requests a second each key may make; twice as many may come at once. Zero is any number.
+	// RateLimit is how many requests a second each key may make; twice as many may come at once. Zero is any number. Agnost's
+	// requests have no key, and no limit.
 	RateLimit float64
 	// CORSOrigins are the origins, such as https://chat.example, whose pages may send events from browsers; "*" is any.
 	CORSOrigins []string
@@ -42,7 +43,8 @@ type Options struct {
 }
 
 // Server serves a [collector.Store] over HTTP: it takes events in, gives conversations back, and says how it is. Everything
-// but its health needs a key, though metrics do not for who asks on the same machine. It is safe for concurrent use.
+// but its health and Agnost's dialect needs a key, though metrics do not for who asks on the same machine. It is safe for
+// concurrent use.
 //
 //	POST /ingestion.v1alpha.IngestionService/CollectEvents      ingest keys
 //	     /{application}/conversation                            ingest keys; see package acro

@@ -291,6 +291,10 @@ func (e *eraser) named(text string) bool {
 		if strings.Contains(text, id) {
 			return true
 		}
+		// A session without a name has that of its trace, which in protobuf is 16 bytes, and not their digits.
+		if trace, err := hex.DecodeString(id); err == nil && len(trace) == 16 && strings.Contains(text, string(trace)) {
+			return true
+		}
 	}
 	return false
 }

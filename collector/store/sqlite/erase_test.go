@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -48,6 +49,17 @@ func marked(user string, n int, at time.Time) collector.Batch {
 	add(collector.TypeFeedbackCreate, &props{ReservedProperties: &ingestionv1alpha.EventProperties_FeedbackProperties_{
 		FeedbackProperties: &ingestionv1alpha.EventProperties_FeedbackProperties{SessionId: session, MessageIndexHint: 1,
 			FeedbackTarget: ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE, Type: "thumbs_up", UserId: user, Comment: contentMarker}}})
+	// Beside what is shown by its index: an answer in a place, a vote on its turn, and a message behind the end.
+	add(collector.TypeMessageCreate, &props{ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{
+		MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{SessionId: session, MessageRole: 1, MessageContent: contentMarker,
+			Place: &ingestionv1alpha.EventProperties_MessageProperties_Place{Turn: "turn", Answer: true}}}})
+	add(collector.TypeFeedbackCreate, &props{ReservedProperties: &ingestionv1alpha.EventProperties_FeedbackProperties_{
+		FeedbackProperties: &ingestionv1alpha.EventProperties_FeedbackProperties{SessionId: session, MessageTurn: "turn",
+			FeedbackTarget: ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE, Type: "thumbs_down", UserId: user, Comment: contentMarker}}})
+	add(collector.TypeMessageCreate, &props{ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{
+		MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{SessionId: session, MessageIndexHint: 9, MessageRole: 1, MessageContent: contentMarker}}})
+	add(collector.TypeSessionClose, &props{ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{
+		SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{SessionId: session, MessageCount: proto.Int32(2), Data: contentMarker}}})
 	batch.SetAside = []collector.SetAside{
 		{EventID: user, Reason: "unreadable", Raw: []byte(fmt.Sprint(contentMarker, n, user)), ReceiveTime: at},
 		{EventID: contentMarker, Reason: "unreadable", Raw: []byte(`{"user":"` + escaped(user) + `","text":"` + contentMarker + fmt.Sprint(n) + `"}`), ReceiveTime: at},
@@ -81,6 +93,16 @@ func found(t *testing.T, file, text string) (in []string) {
 		}
 	}
 	return in
+}
+
+// unseen counts messages that are hidden or in places, and votes on turns.
+func unseen(t *testing.T, s *Store) (hidden, placed, turns int) {
+	t.Helper()
+	if err := s.read.db.QueryRow(`SELECT (SELECT count(*) FROM messages WHERE hidden = 1), (SELECT count(*) FROM messages WHERE idx >= ? AND turn > 0),
+		(SELECT count(*) FROM votes WHERE idx < 0)`, collector.FirstPlace).Scan(&hidden, &placed, &turns); err != nil {
+		t.Fatal(err)
+	}
+	return hidden, placed, turns
 }
 
 func appendBatch(t *testing.T, s *Store, batch collector.Batch) collector.Appended {
@@ -130,17 +152,23 @@ func TestEraseLeavesNothingInTheFileButCounts(t *testing.T) {
 	if len(found(t, file, contentMarker)) == 0 || len(found(t, file, identityMarker)) == 0 {
 		t.Fatal("the markers are not found before they are erased: this proves nothing")
 	}
+	if hidden, placed, turns := unseen(t, s); hidden != 30 || placed != 30 || turns != 30 {
+		t.Fatalf("%d messages are hidden, %d in places, %d votes on turns; want 30 of each", hidden, placed, turns)
+	}
 	got, err := s.Erase(t.Context(), "shop", identityMarker, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (collector.Erased{Sessions: 30, Messages: 60, Votes: 31, Facts: 30*7 + 2, SetAside: 60}); got != want {
+	if want := (collector.Erased{Sessions: 30, Messages: 120, Votes: 61, Facts: 30*11 + 2, SetAside: 60}); got != want {
 		t.Errorf("erased %+v, want %+v", got, want)
 	}
 	check := func(when string) {
 		t.Helper()
 		if after := totals(t, s); after != before {
 			t.Errorf("%s: counts %+v, want %+v", when, after, before)
+		}
+		if hidden, placed, turns := unseen(t, s); hidden != 30 || placed != 30 || turns != 30 {
+			t.Errorf("%s: %d messages are hidden, %d in places, %d votes on turns; want 30 of each", when, hidden, placed, turns)
 		}
 		for _, marker := range []string{contentMarker, identityMarker} {
 			if in := found(t, file, marker); in != nil {
@@ -173,8 +201,29 @@ func TestEraseLeavesNothingInTheFileButCounts(t *testing.T) {
 		t.Errorf("the user: %v, want ErrNotFound", err)
 	}
 	lines, err := s.Audit(t.Context(), "shop")
-	if err != nil || len(lines) != 1 || lines[0].Action != "erase" || lines[0].Actor != "test" || !strings.Contains(lines[0].Detail, `"messages":60`) {
+	if err != nil || len(lines) != 1 || lines[0].Action != "erase" || lines[0].Actor != "test" || !strings.Contains(lines[0].Detail, `"messages":120`) {
 		t.Errorf("audit %+v, %v; want one line with counts", lines, err)
+	}
+}
+
+// A span names its session by its trace alone, in bytes; one that was set aside goes with the session.
+func TestEraseFindsTracesThatWereSetAside(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "align.db")
+	s := openTest(t, file)
+	now := time.Unix(1_790_000_000, 0)
+	trace := []byte("\x01\x9a\x00\xff 16 byte id.")
+	appendBatch(t, s, collector.Batch{Facts: []collector.Fact{opening("o", hex.EncodeToString(trace), "ada", now)}, SetAside: []collector.SetAside{
+		{EventID: "1", Reason: "session_id_too_long", Raw: append(append([]byte("\x0a\x10"), trace...), contentMarker...), ReceiveTime: now},
+		{EventID: "2", Reason: "session_id_too_long", Raw: []byte("\x0a\x10another trace id" + "kept"), ReceiveTime: now},
+	}})
+	if got, err := s.Erase(t.Context(), "shop", "ada", "test"); err != nil || got.SetAside != 1 {
+		t.Errorf("erased %+v, %v; want one that was set aside", got, err)
+	}
+	if in := found(t, file, contentMarker); in != nil {
+		t.Errorf("content is still in %v", in)
+	}
+	if len(found(t, file, "kept")) == 0 {
+		t.Error("what was another's is gone")
 	}
 }
 
@@ -211,7 +260,7 @@ func TestRetainTakesContentOutOfTheFileAndKeepsWhatIsYounger(t *testing.T) {
 	appendBatch(t, s, young)
 	before := totals(t, s)
 	got, err := s.Retain(t.Context(), collector.Retention{ContentBefore: now.Add(time.Minute)})
-	if want := (collector.Retained{Contents: 300 * 7, SetAside: 600}); err != nil || got != want {
+	if want := (collector.Retained{Contents: 300 * 11, SetAside: 600}); err != nil || got != want {
 		t.Errorf("took out %+v, %v; want %+v", got, err, want)
 	}
 	if err := s.Compact(t.Context()); err != nil {

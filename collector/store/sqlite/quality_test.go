@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,6 +45,19 @@ func TestQualityCountsAndListsWhatIsOdd(t *testing.T) {
 			f := opening(fmt.Sprint(kind, n), "clock", "ada", now)
 			f.Event.CreateTime = timestamppb.New(now.Add(ahead))
 			add(f)
+		}
+		// Nobody counts messages that are hidden, or that their client did not count.
+		told := fmt.Sprint("told", n)
+		end := opening("z"+told, told, "ada", now)
+		end.Event.GetProperties().GetSessionProperties().MessageCount = proto.Int32(2)
+		add(in(told, oneMessage("1"+told, 1)), in(told, oneMessage("2"+told, 2)), in(told, oneMessage("7"+told, 7)), end)
+		for version := range 2 {
+			behind, placed := in(told, oneMessage(fmt.Sprint("8", version, told), 8)), in(told, oneMessage(fmt.Sprint("p", version, told), 0))
+			for _, f := range []collector.Fact{behind, placed} {
+				f.Event.GetProperties().GetMessageProperties().MessageContent = fmt.Sprint(version)
+			}
+			placed.Event.GetProperties().GetMessageProperties().Place = &ingestionv1alpha.EventProperties_MessageProperties_Place{Turn: "t"}
+			add(behind, placed)
 		}
 		batch.SetAside = append(batch.SetAside, collector.SetAside{EventID: fmt.Sprint(n), Reason: "unreadable", Raw: []byte("secret"), ReceiveTime: now})
 	}
@@ -89,6 +103,41 @@ func TestQualityCountsAndListsWhatIsOdd(t *testing.T) {
 	}
 	if _, _, err := s.Findings(t.Context(), "shop", collector.FindingIndexGap, collector.Page{Token: place{Kind: collector.FindingNeverOpened}.token()}); !errors.Is(err, collector.ErrPageToken) {
 		t.Errorf("the token of another list: %v", err)
+	}
+}
+
+// The time of a place is one like the others: where it cannot be right, the message stands where it was received.
+func TestPlaceIsNotAtATimeThatCannotBeRight(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+	now := time.Unix(1_790_000_000, 0).UTC()
+	at := map[string]time.Time{"2200": now.AddDate(175, 0, 0), "an hour ago": now.Add(-time.Hour), "none": {}, "1999": now.AddDate(-27, 0, 0), "in an hour": now.Add(time.Hour)}
+	var batch collector.Batch
+	for n, name := range []string{"2200", "an hour ago", "none", "1999", "in an hour"} {
+		f := in("s", oneMessage(name, 0))
+		f.ReceiveTime = now.Add(time.Duration(n) * time.Second)
+		f.Time = f.ReceiveTime
+		m := f.Event.GetProperties().GetMessageProperties()
+		m.MessageContent, m.Place = name, &ingestionv1alpha.EventProperties_MessageProperties_Place{Turn: name}
+		if !at[name].IsZero() {
+			m.Place.Time = timestamppb.New(at[name])
+		}
+		batch.Facts = append(batch.Facts, f)
+	}
+	appendBatch(t, s, batch)
+	messages, _, err := s.Messages(t.Context(), "shop", "s", collector.Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range messages {
+		got = append(got, m.Content)
+	}
+	if want := []string{"an hour ago", "2200", "none", "1999", "in an hour"}; !slices.Equal(got, want) {
+		t.Errorf("in order %q, want %q", got, want)
+	}
+	q, err := s.Quality(t.Context(), "shop")
+	if err != nil || q.Findings[collector.FindingClockRefused] != 2 || q.Findings[collector.FindingClockAhead] != 1 {
+		t.Errorf("findings %v, %v; want two clocks refused and one ahead", q.Findings, err)
 	}
 }
 
