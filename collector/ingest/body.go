@@ -66,13 +66,15 @@ func (r room) readBody(req *http.Request, limits Limits) (b body, done func(), e
 	if err != nil {
 		return body{}, nil, err
 	}
-	b = body{bytes.NewReader(wire), int64(len(wire)), wire}
+	b = body{bytes.NewReader(wire), int64(len(wire)), wire, share}
 	if zipped && len(wire) > 0 {
 		if b, err = share.unzip(req.Context(), wire, limits); err != nil {
 			return body{}, nil, err
 		}
+		share.keep(int64(len(wire)) + b.size) // who reads it holds both
+	} else {
+		share.keep(b.size)
 	}
-	share.keep(max(b.size, int64(len(wire))))
 	return b, func() { share.keep(0) }, nil
 }
 
@@ -81,6 +83,7 @@ type body struct {
 	io.Reader
 	size  int64
 	whole []byte // what Reader reads, where it is in memory anyway
+	share *share
 }
 
 // bytes returns all of a body of which nothing was read yet, for those who need it at once. Room for it was taken.
@@ -92,6 +95,7 @@ func (b body) bytes() ([]byte, error) {
 	if _, err := io.ReadFull(b, whole); err != nil {
 		return nil, errDamaged
 	}
+	b.share.keep(b.size) // what came over the wire is of no more use
 	return whole, nil
 }
 
@@ -134,7 +138,7 @@ func (s *share) unzip(ctx context.Context, wire []byte, limits Limits) (body, er
 	if err != nil {
 		return body{}, fmt.Errorf("%w: not gzip", errBroken)
 	}
-	return body{plain, size, nil}, nil
+	return body{plain, size, nil, s}, nil
 }
 
 // measure returns how large a body is once decompressed, at most limit, and holds none of it.
