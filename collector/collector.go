@@ -12,6 +12,7 @@ package collector
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -227,6 +228,19 @@ type Key struct {
 	Project    string
 	Scope      Scope
 	CreateTime time.Time
+	// ExpireTime is when the key stops working: when it was revoked, or a while after another took its place. Zero is never.
+	ExpireTime time.Time
+	// LastUsed is when a request last came with the key, up to an hour before it really was. Zero is never.
+	LastUsed time.Time
+}
+
+// ID names a key where its secret must not be: in lists, on command lines, in the log. It is the first 12 hex digits of
+// the hash, of which nothing but the hash can be guessed.
+func (k *Key) ID() string { return hex.EncodeToString(k.Hash[:6]) }
+
+// Expired reports whether the key no longer works at now.
+func (k *Key) Expired(now time.Time) bool {
+	return !k.ExpireTime.IsZero() && !now.Before(k.ExpireTime)
 }
 
 // Store keeps facts and answers from the views derived from them. It is safe for concurrent use.
@@ -248,18 +262,94 @@ type Store interface {
 	// Totals counts what a project holds.
 	Totals(ctx context.Context, project string) (Totals, error)
 
+	// Quality counts what is odd about a project's data.
+	Quality(ctx context.Context, project string) (Quality, error)
+	// Findings lists what one of its counts counts, and the next page's token, empty on the last page.
+	Findings(ctx context.Context, project string, kind FindingKind, page Page) ([]Finding, string, error)
+	// SetAsideEvents lists what was set aside, newest first, for one reason or, where that is empty, any. Content and id
+	// are left out unless content is true.
+	SetAsideEvents(ctx context.Context, project, reason string, content bool, page Page) ([]SetAsideEvent, string, error)
+
+	// Activity calls yield for each conversation of a project, or of all where project is empty, with the times of its
+	// messages in no order, and ends with its first error. Of the conversation only ids and times are filled in.
+	Activity(ctx context.Context, project string, yield func(Conversation, []time.Time) error) error
+
+	// Replay makes all views again from the facts, and returns how many there were. Readers see the views before or after
+	// it; with an error they stay as they were. What facts that are gone once said stays.
+	Replay(ctx context.Context) (facts int, err error)
+
+	// Retain takes out what is older than a policy allows. Counts stay, and so does every fact's id: the same event that
+	// comes again changes nothing.
+	Retain(ctx context.Context, keep Retention) (Retained, error)
+	// Compact leaves no trace on the disk of what was taken out. Appends wait meanwhile.
+	Compact(ctx context.Context) error
+	// Erase takes content and identity of a user out of everything, and leaves a line in the audit. Counts stay, and events
+	// that were erased change nothing when they come again. Erasing a user who is not known, or again, is no error.
+	Erase(ctx context.Context, project, user, actor string) (Erased, error)
+	// Backup writes everything as it is at one moment to a new file, and checks that it can be read back.
+	Backup(ctx context.Context, file string) error
+	// Audit lists what was done to a project by hand, or to all where project is empty, oldest first.
+	Audit(ctx context.Context, project string) ([]AuditLine, error)
+
 	// CreateKey keeps a new key.
 	CreateKey(ctx context.Context, key Key) error
 	// HasProject reports whether there is such a project: whether a key was ever made for it.
 	HasProject(ctx context.Context, project string) (bool, error)
 	// KeyByHash returns the key with that hash, or ErrNotFound.
+	// One that has expired is found too.
 	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
+	// Keys lists the keys of a project, or of all where project is empty, by project and time of creation. Those that have
+	// expired stay in the list.
+	Keys(ctx context.Context, project string) ([]Key, error)
+	// ExpireKey makes a key stop working at a time, unless it does so earlier. ErrNotFound when there is no such key.
+	ExpireKey(ctx context.Context, hash [32]byte, at time.Time) error
+	// RotateKey keeps a new key and makes the old one stop working at a time: both or, with an error, neither.
+	RotateKey(ctx context.Context, old [32]byte, key Key, at time.Time) error
+	// UseKey notes that a key was used. It returns at once; the note is written sooner or later, or lost.
+	UseKey(hash [32]byte, at time.Time)
 
+	// Stats says how the store is doing. It is cheap.
+	Stats() StoreStats
 	// Ready returns nil when the store can write. After an append that the disk refused it does not, until one succeeded or
 	// would.
 	Ready(ctx context.Context) error
 	// Close waits for appends under way, then frees everything. Appends after it return an error.
 	Close() error
+}
+
+// Retention says what is kept. The age of a fact is that of its Time.
+type Retention struct {
+	// ContentBefore is the time before which content is taken out: the text of messages, titles, comments and custom
+	// properties, of facts and views alike, and all of what was set aside. Zero keeps it.
+	ContentBefore time.Time
+	// FactsBefore is the time before which facts are emptied. What they said stays in the views, which cannot be made again
+	// from facts then: a replay starts from them. Zero keeps facts.
+	FactsBefore time.Time
+}
+
+// Retained counts what [Store.Retain] took out.
+type Retained struct {
+	Contents int // facts that lost their content
+	Facts    int // facts that were emptied
+	SetAside int
+}
+
+// Erased counts what was erased.
+type Erased struct {
+	Sessions int `json:"sessions"`
+	Messages int `json:"messages"`
+	Votes    int `json:"votes"` // of the user, in any session
+	Facts    int `json:"facts"`
+	SetAside int `json:"set_aside"`
+}
+
+// AuditLine says what was done, without content or identity.
+type AuditLine struct {
+	Time    time.Time
+	Project string
+	Action  string
+	Actor   string // the id of a key, or "command line"
+	Detail  string // counts, in JSON
 }
 
 // Totals counts what a project holds.

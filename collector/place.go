@@ -21,14 +21,11 @@ const (
 
 // Place is what stands for the index of a message whose client does not count: a number greater than any index, in order of
 // time, then turn, then part. It is read off the fact alone, so it depends neither on what else is known nor on a counter.
-// at is the fact's time, for a place that has none.
+// at is the place's time, or the fact's for a place that has none to go by (see [Plausible]).
 //
 // Two turns of one session in the same millisecond get the same place once in 8,192 times; then the messages of one show as
 // versions of the other's.
 func Place(place *ingestionv1alpha.EventProperties_MessageProperties_Place, at time.Time) int64 {
-	if place.GetTime().IsValid() {
-		at = place.GetTime().AsTime()
-	}
 	part := int64(max(0, place.GetPart()))
 	ms := at.UnixMilli()
 	ms = min(max(ms, FirstPlace>>(turnBits+partBits)), 1<<timeBits-1)

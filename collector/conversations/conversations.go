@@ -15,6 +15,7 @@ import (
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
 	"github.com/openalign/align/collector/keys"
+	"github.com/openalign/align/collector/rpc"
 	alignv1 "github.com/openalign/align/proto/gen/align/v1"
 )
 
@@ -43,8 +44,11 @@ var _ alignv1connect.ConversationServiceHandler = (*Service)(nil)
 // activity for idle counts as closed; a negative idle means never.
 func New(store Store, idle time.Duration, log *slog.Logger) (string, http.Handler) {
 	path, handler := alignv1connect.NewConversationServiceHandler(&Service{store: store, idle: idle, log: log},
-		connect.WithReadMaxBytes(maxRequestBytes))
-	return path, answerable(handler)
+		connect.WithReadMaxBytes(rpc.MaxRequestBytes))
+	return path, rpc.Answerable(map[string]rpc.Form{
+		alignv1connect.ConversationServiceSearchConversationsProcedure: rpc.GetOrPost,
+		alignv1connect.ConversationServiceListMessagesProcedure:        rpc.GetOrPost,
+	}, handler)
 }
 
 // SearchConversations lists the project's conversations, newest first.

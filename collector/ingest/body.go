@@ -18,9 +18,9 @@ import (
 // What one request may bring.
 const (
 	// MaxWireBytes bounds a body as it comes over the wire.
-	MaxWireBytes = 16 << 20
+	MaxWireBytes = 8 << 20
 	// MaxBodyBytes bounds a body once decompressed.
-	MaxBodyBytes = 32 << 20
+	MaxBodyBytes = 64 << 20
 	// MaxEvents bounds the events of a request. The smallest real event has some 80 bytes, so no client that sends plain
 	// bodies gets near; it is there because an empty event has two bytes on the wire and a hundred in memory.
 	MaxEvents = 100_000
@@ -35,14 +35,11 @@ var (
 	errNoRoom   = errors.New("too many requests are being read; try again")
 )
 
-// maxDeflate is how many times its size a deflated text can become.
-const maxDeflate = 1032
-
 // readBody reads a body and undoes its compression, both bounded: nothing is decompressed beyond the limit, not even to
 // find out how large it is. It waits until there is room. The caller calls done when it needs the body no more.
-func (r room) readBody(req *http.Request, limits Limits) (body []byte, done func(), err error) {
+func (r room) readBody(req *http.Request, limits Limits) (b body, done func(), err error) {
 	if req.ContentLength > limits.Wire {
-		return nil, nil, tooLarge(limits.Wire, "")
+		return body{}, nil, tooLarge(limits.Wire, "")
 	}
 	zipped := false
 	switch strings.ToLower(req.Header.Get("Content-Encoding")) {
@@ -50,7 +47,7 @@ func (r room) readBody(req *http.Request, limits Limits) (body []byte, done func
 	case "gzip", "x-gzip":
 		zipped = true
 	default:
-		return nil, nil, errEncoding
+		return body{}, nil, errEncoding
 	}
 	most := limits.Wire + 1 // what may come of a body whose length is not said, to see that it is too much
 	if req.ContentLength >= 0 {
@@ -58,22 +55,48 @@ func (r room) readBody(req *http.Request, limits Limits) (body []byte, done func
 	}
 	share, err := r.take(req.Context(), min(most, smallBytes))
 	if err != nil {
-		return nil, nil, errNoRoom
+		return body{}, nil, errNoRoom
 	}
 	defer func() {
 		if err != nil {
 			share.keep(0)
 		}
 	}()
-	body, err = share.readWire(req, most, zipped, limits)
-	if err == nil && zipped && len(body) > 0 {
-		body, err = share.unzip(req.Context(), body, limits)
-	}
+	wire, err := share.readWire(req, most, zipped, limits)
 	if err != nil {
-		return nil, nil, err
+		return body{}, nil, err
 	}
-	share.keep(int64(len(body)))
-	return body, func() { share.keep(0) }, nil
+	b = body{bytes.NewReader(wire), int64(len(wire)), wire, share}
+	if zipped && len(wire) > 0 {
+		if b, err = share.unzip(req.Context(), wire, limits); err != nil {
+			return body{}, nil, err
+		}
+		share.keep(int64(len(wire)) + b.size) // who reads it holds both
+	} else {
+		share.keep(b.size)
+	}
+	return b, func() { share.keep(0) }, nil
+}
+
+// body is a plain body that is known to be whole.
+type body struct {
+	io.Reader
+	size  int64
+	whole []byte // what Reader reads, where it is in memory anyway
+	share *share
+}
+
+// bytes returns all of a body of which nothing was read yet, for those who need it at once. Room for it was taken.
+func (b body) bytes() ([]byte, error) {
+	if b.whole != nil {
+		return b.whole, nil
+	}
+	whole := make([]byte, b.size)
+	if _, err := io.ReadFull(b, whole); err != nil {
+		return nil, errDamaged
+	}
+	b.share.keep(b.size) // what came over the wire is of no more use
+	return whole, nil
 }
 
 // readWire reads a body of at most most bytes as it comes over the wire. When it is more than small, room for what it will
@@ -96,20 +119,42 @@ func (s *share) readWire(req *http.Request, most int64, zipped bool, limits Limi
 	return readAtMost(io.MultiReader(bytes.NewReader(first), req.Body), limits.Wire, "")
 }
 
-// unzip decompresses a body that came in full: its client has done its part and may hang up.
-func (s *share) unzip(ctx context.Context, wire []byte, limits Limits) ([]byte, error) {
+// unzip returns what a body that came in full becomes: its client has done its part and may hang up. It is measured first
+// and decompressed again as it is read, since it is never held whole then but where it is needed; and a bomb takes no
+// memory at all.
+func (s *share) unzip(ctx context.Context, wire []byte, limits Limits) (body, error) {
+	size, err := measure(wire, limits.Body)
+	if err != nil {
+		return body{}, err
+	}
 	if s.large == 0 {
 		ctx, cancel := patience(ctx)
 		defer cancel()
-		if s.takeLarge(ctx, min(maxDeflate*int64(len(wire)), limits.Body)) != nil {
-			return nil, errNoRoom
+		if s.takeLarge(ctx, size) != nil {
+			return body{}, errNoRoom
 		}
 	}
 	plain, err := gzip.NewReader(bytes.NewReader(wire))
 	if err != nil {
-		return nil, fmt.Errorf("%w: not gzip", errBroken)
+		return body{}, fmt.Errorf("%w: not gzip", errBroken)
 	}
-	return readAtMost(plain, limits.Body, " after decompression")
+	return body{plain, size, nil, s}, nil
+}
+
+// measure returns how large a body is once decompressed, at most limit, and holds none of it.
+func measure(wire []byte, limit int64) (int64, error) {
+	plain, err := gzip.NewReader(bytes.NewReader(wire))
+	if err != nil {
+		return 0, fmt.Errorf("%w: not gzip", errBroken)
+	}
+	size, err := io.Copy(io.Discard, io.LimitReader(plain, limit+1))
+	switch {
+	case size > limit:
+		return 0, tooLarge(limit, " after decompression")
+	case err != nil:
+		return 0, errDamaged
+	}
+	return size, nil
 }
 
 func readAtMost(from io.Reader, limit int64, when string) ([]byte, error) {
@@ -145,12 +190,12 @@ func refuse(w http.ResponseWriter, err error) {
 }
 
 // withBody is r as Connect is to see it: one plain body of a bare media type.
-func withBody(r *http.Request, mediaType string, body []byte) *http.Request {
+func withBody(r *http.Request, mediaType string, b body) *http.Request {
 	plain := r.WithContext(r.Context())
 	plain.Header = r.Header.Clone()
 	plain.Header.Set("Content-Type", mediaType)
 	plain.Header.Del("Content-Encoding")
-	plain.ContentLength = int64(len(body))
-	plain.Body = io.NopCloser(bytes.NewReader(body))
+	plain.ContentLength = b.size
+	plain.Body = io.NopCloser(b)
 	return plain
 }

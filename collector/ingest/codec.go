@@ -72,7 +72,7 @@ func (in *intake) take(raw []byte, decode func([]byte) (*ingestionv1alpha.Event,
 	var reason Reason
 	switch {
 	case err == nil:
-		mend(event, raw, in.now)
+		mend(event, raw)
 		reason = check(event)
 	case errors.Is(err, errTooManyProperties):
 		reason = PropertiesTooMany

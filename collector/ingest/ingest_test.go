@@ -63,6 +63,9 @@ func (s *store) KeyByHash(_ context.Context, hash [32]byte) (collector.Key, erro
 	return collector.Key{Hash: hash, Project: "shop", Scope: collector.ScopeIngest}, nil
 }
 
+// UseKey implements keys.Finder.
+func (s *store) UseKey([32]byte, time.Time) {}
+
 const testKey = "align_ingest_test"
 
 // collect sends one request through key check and handler.
@@ -241,8 +244,11 @@ func TestTimesThatCannotBeKeptAreOutOfTheEventToo(t *testing.T) {
 		t.Errorf("time %v, want that of receipt, %v: two days ahead is no clock", fact.Time, fact.ReceiveTime)
 	}
 	kept := fact.Event.GetProperties().GetSessionProperties()
-	if fact.Event.CreateTime != nil || kept.GetSessionStartTime() != nil {
-		t.Errorf("the event still holds times that are none: %v", fact.Event)
+	if kept.GetSessionStartTime() != nil {
+		t.Errorf("the event still holds a time that is none: %v", fact.Event)
+	}
+	if !proto.Equal(fact.Event.CreateTime, ahead) {
+		t.Errorf("create time %v, want %v as sent: it is a time, though no one goes by it", fact.Event.CreateTime, ahead)
 	}
 	if !proto.Equal(kept.GetSessionEndTime(), soon) {
 		t.Errorf("end time %v, want %v as sent: an hour ahead is a clock", kept.GetSessionEndTime(), soon)
@@ -250,15 +256,16 @@ func TestTimesThatCannotBeKeptAreOutOfTheEventToo(t *testing.T) {
 }
 
 func TestEveryTimeOfAnEventIsMended(t *testing.T) {
-	for name, zero := range map[string]string{"the year 10000": `"+010000-01-01T00:00:00Z"`, "1970": `"1970-01-01T00:00:00Z"`, "2200": `"2200-01-01T00:00:00Z"`} {
+	for name, zero := range map[string]string{"the year 10000": `"+010000-01-01T00:00:00Z"`, "1970": `"1970-01-01T00:00:00Z"`} {
 		s := new(store)
 		body := strings.ReplaceAll(`{"events":[
 			{"id":"open","type":"session_open","createTime":AT,"properties":{"sessionProperties":{"sessionId":"s1","sessionStartTime":AT,"sessionEndTime":AT}}},
 			{"id":"user","type":"user_recognize","createTime":AT,"properties":{"userProperties":{"userId":"u1","userCreateTime":AT}}},
-			{"id":"message","type":"message_create","createTime":AT,"properties":{"messageProperties":{"sessionId":"s1","messageIndexHint":1,"messageRole":"ROLE_USER","messageContent":"hi","messageCreateTime":AT}}}
+			{"id":"message","type":"message_create","createTime":AT,"properties":{"messageProperties":{"sessionId":"s1","messageIndexHint":1,"messageRole":"ROLE_USER","messageContent":"hi","messageCreateTime":AT}}},
+			{"id":"placed","type":"message_create","createTime":AT,"properties":{"messageProperties":{"sessionId":"s1","place":{"time":AT,"turn":"t"},"messageRole":"ROLE_USER","messageContent":"hi","messageCreateTime":AT}}}
 		]}`, "AT", zero)
 		collect(ingest.New(s, slog.New(slog.DiscardHandler)), s, "application/json", strings.NewReader(body))
-		if len(s.facts) != 3 {
+		if len(s.facts) != 4 {
 			t.Fatalf("%s: %d facts, set aside %v", name, len(s.facts), s.aside)
 		}
 		session := s.facts["open"].Event.GetProperties().GetSessionProperties()
@@ -266,6 +273,9 @@ func TestEveryTimeOfAnEventIsMended(t *testing.T) {
 		message := s.facts["message"].Event.GetProperties().GetMessageProperties()
 		if session.SessionStartTime != nil || session.SessionEndTime != nil || user.UserCreateTime != nil || message.MessageCreateTime != nil {
 			t.Errorf("%s is left in %v, %v or %v", name, session, user, message)
+		}
+		if place := s.facts["placed"].Event.GetProperties().GetMessageProperties().GetPlace(); place == nil || place.Time != nil {
+			t.Errorf("%s is left in place %v", name, place)
 		}
 		for id, fact := range s.facts {
 			if fact.Event.CreateTime != nil || !fact.Time.Equal(fact.ReceiveTime) {

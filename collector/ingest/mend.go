@@ -8,63 +8,59 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/openalign/align/collector"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
-
-// maxAhead is how far a client's clock may be ahead. A time further in the future would be the latest for good: nothing
-// could override it, and its session would never go idle. There is no such bound on the past, where spools and imports
-// come from.
-const maxAhead = 24 * time.Hour
 
 // mend takes out of an event what no store can keep, where that leaves an event that means the same:
 //
 //   - NUL in text becomes U+FFFD, in ids as elsewhere: databases end text there or refuse it, and an event lost for a NUL
 //     is worse. All events that name the same id are mended alike, so they still find each other.
-//   - A time that is none, or not one to order by, goes: outside the years 1 to 9999, negative nanoseconds, the zero of
-//     Unix time and before, more than maxAhead from now.
+//   - A time that is none goes: outside the years 1 to 9999, negative nanoseconds, the zero of Unix time and before. One
+//     that cannot be right, but is a time, stays in the event and is not ordered by; see [collector.Plausible].
 //
 // raw is the event as it came. It only serves to see cheaply that there is no NUL, which is nearly always.
-func mend(event *ingestionv1alpha.Event, raw []byte, now time.Time) {
+func mend(event *ingestionv1alpha.Event, raw []byte) {
 	if bytes.IndexByte(raw, 0) >= 0 || bytes.Contains(raw, []byte(`\u0000`)) {
 		mendText(event.ProtoReflect())
 	}
-	mendTimes(event, now)
+	mendTimes(event)
 }
 
-func mendTimes(event *ingestionv1alpha.Event, now time.Time) {
-	mendTime(&event.CreateTime, now)
+func mendTimes(event *ingestionv1alpha.Event) {
+	mendTime(&event.CreateTime)
 	properties := event.GetProperties()
 	if session := properties.GetSessionProperties(); session != nil {
-		mendTime(&session.SessionStartTime, now)
-		mendTime(&session.SessionEndTime, now)
+		mendTime(&session.SessionStartTime)
+		mendTime(&session.SessionEndTime)
 	}
 	if message := properties.GetMessageProperties(); message != nil {
-		mendTime(&message.MessageCreateTime, now)
+		mendTime(&message.MessageCreateTime)
 		if place := message.GetPlace(); place != nil {
-			mendTime(&place.Time, now)
+			mendTime(&place.Time)
 		}
 	}
 	if user := properties.GetUserProperties(); user != nil {
-		mendTime(&user.UserCreateTime, now)
+		mendTime(&user.UserCreateTime)
 	}
 }
 
-func mendTime(at **timestamppb.Timestamp, now time.Time) {
+func mendTime(at **timestamppb.Timestamp) {
 	if *at == nil {
 		return
 	}
-	if !(*at).IsValid() || (*at).GetSeconds() <= 0 || (*at).AsTime().After(now.Add(maxAhead)) {
+	if !(*at).IsValid() || (*at).GetSeconds() <= 0 {
 		*at = nil
 	}
 }
 
-// timeOf is when a mended event happened: its own time, the time its message names when that is all there is, or now.
+// timeOf is when a mended event happened: its own time, the time its message names when that is all there is, or now. Times
+// that are not plausible are passed over.
 func timeOf(event *ingestionv1alpha.Event, now time.Time) time.Time {
-	if at := event.GetCreateTime(); at != nil {
-		return at.AsTime()
-	}
-	if at := event.GetProperties().GetMessageProperties().GetMessageCreateTime(); at != nil {
-		return at.AsTime()
+	for _, at := range []*timestamppb.Timestamp{event.GetCreateTime(), event.GetProperties().GetMessageProperties().GetMessageCreateTime()} {
+		if at != nil && collector.Plausible(at.AsTime(), now) {
+			return at.AsTime()
+		}
 	}
 	return now
 }

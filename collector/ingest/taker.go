@@ -96,8 +96,12 @@ func refusal(err error) *Refusal {
 // ReadBody reads a body and undoes its compression, identity or gzip, both bounded. It waits until there is room. The caller
 // calls done when it needs the body no more.
 func (t *Taker) ReadBody(r *http.Request, limits Limits) (body []byte, done func(), refused *Refusal) {
-	body, done, err := t.room.readBody(r, limits)
+	streamed, done, err := t.room.readBody(r, limits)
 	if err != nil {
+		return nil, nil, refusal(err)
+	}
+	if body, err = streamed.bytes(); err != nil {
+		done()
 		return nil, nil, refusal(err)
 	}
 	return body, done, nil
@@ -149,7 +153,7 @@ func (t *Taker) Store(ctx context.Context, project string, batch collector.Batch
 // Fact makes a fact of an event that a dialect has written, mending what no store can keep; or says why it is none.
 func Fact(event *ingestionv1alpha.Event, now time.Time) (collector.Fact, Reason) {
 	mendText(event.ProtoReflect())
-	mendTimes(event, now)
+	mendTimes(event)
 	if reason := check(event); reason != "" {
 		return collector.Fact{}, reason
 	}

@@ -1,6 +1,12 @@
 package ingest_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -31,5 +37,57 @@ func TestEventIDSaysTheSameForTheSame(t *testing.T) {
 	}
 	if before := ingest.EventID(time.Unix(-1e9, 0), "a"); len(before) != 32 {
 		t.Errorf("%s before 1970", before)
+	}
+}
+
+// A body comes whole, within the limits of its dialect, and what room it took is there again afterwards.
+func TestTakerReadsBodiesWithinLimits(t *testing.T) {
+	taker := ingest.New(new(store), discard()).Taker("test")
+	limits := ingest.Limits{Wire: 2 << 20, Body: 1 << 20}
+	zip := func(text string) string {
+		var zipped bytes.Buffer
+		w := gzip.NewWriter(&zipped)
+		if _, err := w.Write([]byte(text)); err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+		return zipped.String()
+	}
+	noise := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	text := strings.Repeat("text ", 200_000)
+	for name, c := range map[string]struct {
+		body, encoding string
+		want           string
+		status         int
+	}{
+		"plain":                     {text, "", text, 0},
+		"gzip":                      {zip(text), "gzip", text, 0},
+		"gzip of noise":             {zip(string(noise)), "gzip", string(noise), 0},
+		"gzip of nothing":           {zip(""), "gzip", "", 0},
+		"nothing":                   {"", "", "", 0},
+		"nothing, gzip":             {"", "gzip", "", 0},
+		"too large":                 {strings.Repeat("x", 2<<20+1), "", "", 413},
+		"too large, decompressed":   {zip(strings.Repeat("x", 1<<20+1)), "gzip", "", 413},
+		"gzip that ends early":      {zip(text)[:100], "gzip", "", 400},
+		"gzip with a wrong sum":     {zip(text)[:len(zip(text))-8] + "12345678", "gzip", "", 400},
+		"something else than gzip":  {text, "gzip", "", 400},
+		"an encoding nobody speaks": {text, "br", "", 415},
+	} {
+		for n := range 110 { // more than there is room for, if any were kept
+			r := httptest.NewRequest(http.MethodPost, "/", io.MultiReader(strings.NewReader(c.body))) // of unknown length
+			r.Header.Set("Content-Encoding", c.encoding)
+			if n%2 == 0 {
+				r.ContentLength = int64(len(c.body))
+			}
+			body, done, refused := taker.ReadBody(r, limits)
+			switch {
+			case refused != nil && refused.Status != c.status:
+				t.Fatalf("%s: %d %s, want %d", name, refused.Status, refused.Message, c.status)
+			case refused == nil && (c.status != 0 || string(body) != c.want):
+				t.Fatalf("%s: %d bytes, want %d and status %d", name, len(body), len(c.want), c.status)
+			case refused == nil:
+				done()
+			}
+		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -23,9 +25,14 @@ const statusClientGone = 499
 type Finder interface {
 	// KeyByHash returns the key with that hash, or [collector.ErrNotFound].
 	KeyByHash(ctx context.Context, hash [32]byte) (collector.Key, error)
+	// UseKey notes that a key was used, without waiting for the note to be written.
+	UseKey(hash [32]byte, at time.Time)
 }
 
-// Require lets a request through to next when its "Authorization: Bearer" key is known and allows scope. next finds the
+// noteEvery is how often it is noted that a key is in use: a write for every request would say little more.
+const noteEvery = time.Hour
+
+// Require lets a request through to next when its "Authorization: Bearer" key is known, has not expired and allows scope. next finds the
 // key with [FromContext]. Anything else is answered here: unauthenticated (401) without a valid key, permission_denied
 // (403) with a key of another scope, unavailable (503) when keys cannot be looked up, so that no client gives a good key
 // up.
@@ -33,12 +40,14 @@ type Finder interface {
 // It is HTTP middleware rather than a Connect interceptor because interceptors run after the body has been read and
 // decompressed: a stranger could make the server do all of that.
 func Require(scope collector.Scope, finder Finder, log *slog.Logger, next http.Handler) http.Handler {
+	var used uses
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secret, ok := bearer(r.Header.Get("Authorization"))
 		if !ok {
 			unauthenticated(w, "an API key is needed: send it as Authorization: Bearer KEY")
 			return
 		}
+		now := time.Now()
 		key, err := finder.KeyByHash(r.Context(), Hash(secret))
 		switch {
 		case errors.Is(err, collector.ErrNotFound):
@@ -48,13 +57,39 @@ func Require(scope collector.Scope, finder Finder, log *slog.Logger, next http.H
 		case err != nil:
 			log.ErrorContext(r.Context(), "looking up an API key failed", "error", err)
 			reply.Error(w, http.StatusServiceUnavailable, connect.CodeUnavailable, "API keys cannot be checked right now")
+		case key.Expired(now):
+			unauthenticated(w, "this API key has expired or was revoked")
 		case !key.Scope.Allows(scope):
 			reply.Error(w, http.StatusForbidden, connect.CodePermissionDenied,
 				"this API key has scope "+string(key.Scope)+"; this call needs "+string(scope))
 		default:
+			used.note(&key, now, finder)
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, key)))
 		}
 	})
+}
+
+// uses keeps the many requests that come before a note is written from noting the same.
+type uses struct {
+	mu    sync.Mutex
+	noted map[[32]byte]time.Time // of keys that exist, so there are few; guarded by mu
+}
+
+// note notes that a key was used, once an hour.
+func (u *uses) note(key *collector.Key, now time.Time, finder Finder) {
+	if now.Sub(key.LastUsed) < noteEvery {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if now.Sub(u.noted[key.Hash]) < noteEvery {
+		return
+	}
+	if u.noted == nil {
+		u.noted = make(map[[32]byte]time.Time)
+	}
+	u.noted[key.Hash] = now
+	finder.UseKey(key.Hash, now)
 }
 
 // FromContext returns the key that [Require] let through.

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/keys"
@@ -19,6 +21,13 @@ import (
 type finder struct {
 	keys map[[32]byte]collector.Key
 	err  error
+	used *[]time.Time
+}
+
+func (f finder) UseKey(_ [32]byte, at time.Time) {
+	if f.used != nil {
+		*f.used = append(*f.used, at)
+	}
 }
 
 func (f finder) KeyByHash(_ context.Context, hash [32]byte) (collector.Key, error) {
@@ -155,4 +164,41 @@ func TestNoKeyInTheContextWithoutRequire(t *testing.T) {
 	if key, ok := keys.FromContext(context.Background()); ok {
 		t.Errorf("found %+v", key)
 	}
+}
+
+func TestKeyWorksUntilItExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		secret, key := newKey(t, collector.ScopeIngest)
+		key.ExpireTime = time.Now().Add(time.Hour)
+		f := finder{keys: map[[32]byte]collector.Key{key.Hash: key}}
+		h := keys.Require(collector.ScopeIngest, f, slog.New(slog.DiscardHandler), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		for _, want := range []int{http.StatusOK, http.StatusUnauthorized} {
+			r := httptest.NewRequest(http.MethodPost, "/", nil)
+			r.Header.Set("Authorization", "Bearer "+secret)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("status %d, want %d", w.Code, want)
+			}
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
+func TestUseOfAKeyIsNotedOnceAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		secret, key := newKey(t, collector.ScopeIngest)
+		var used []time.Time
+		f := finder{keys: map[[32]byte]collector.Key{key.Hash: key}, used: &used}
+		h := keys.Require(collector.ScopeIngest, f, slog.New(slog.DiscardHandler), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		for range 12 { // two hours
+			r := httptest.NewRequest(http.MethodPost, "/", nil)
+			r.Header.Set("Authorization", "Bearer "+secret)
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			time.Sleep(10 * time.Minute)
+		}
+		if len(used) != 2 || used[1].Sub(used[0]) != time.Hour {
+			t.Errorf("noted at %v, want twice, an hour apart", used)
+		}
+	})
 }

@@ -11,7 +11,7 @@ func HTTP(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute, // 5 MB at 1 Mbit/s, 16 MiB at 3
+		ReadTimeout:       time.Minute, // 5 MB at 1 Mbit/s, 8 MiB at 1.2
 		WriteTimeout:      2 * time.Minute,
 		IdleTimeout:       2 * time.Minute, // longer than a client's flush interval, so connections are reused
 		MaxHeaderBytes:    64 << 10,

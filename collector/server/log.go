@@ -7,18 +7,20 @@ import (
 )
 
 // logged writes a line for every request: what was asked for, as the route and never the path, which may say anything, and
-// what came of it. Refusals are worth a line in production, the rest is for debugging.
-func logged(log *slog.Logger, mux *http.ServeMux) http.Handler {
+// what came of it. Refusals are worth a line in production, the rest is for debugging unless all is wanted.
+func logged(log *slog.Logger, all bool, metrics *metrics, mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		mux.ServeHTTP(seen, r)
+		took := time.Since(start)
+		metrics.observe(r.Pattern, seen.status, took.Seconds())
 		level := slog.LevelDebug
-		if seen.status >= 400 {
+		if all || seen.status >= 400 {
 			level = slog.LevelInfo
 		}
 		log.Log(r.Context(), level, "request", "route", r.Pattern, "status", seen.status,
-			"remote", r.RemoteAddr, "duration", time.Since(start))
+			"remote", r.RemoteAddr, "duration", took)
 	})
 }
 

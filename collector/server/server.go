@@ -19,6 +19,7 @@ import (
 	"github.com/openalign/align/collector/ingest/agnost"
 	"github.com/openalign/align/collector/ingest/otlp"
 	"github.com/openalign/align/collector/keys"
+	"github.com/openalign/align/collector/operations"
 	"github.com/openalign/align/collector/reply"
 )
 
@@ -32,16 +33,27 @@ type Options struct {
 	Agnost map[string]string
 	// Logger is where the server says what it refuses and sets aside. Nil means [slog.Default].
 	Logger *slog.Logger
+	// RateLimit is how many requests a second each key may make; twice as many may come at once. Zero is any number. Agnost's
+	// requests have no key, and no limit.
+	RateLimit float64
+	// CORSOrigins are the origins, such as https://chat.example, whose pages may send events from browsers; "*" is any.
+	CORSOrigins []string
+	// AccessLog logs every request at info, not only those that were refused.
+	AccessLog bool
 }
 
 // Server serves a [collector.Store] over HTTP: it takes events in, gives conversations back, and says how it is. Everything
-// but its health needs a key. It is safe for concurrent use.
+// but its health and Agnost's dialect needs a key, though metrics do not for who asks on the same machine. It is safe for
+// concurrent use.
 //
 //	POST /ingestion.v1alpha.IngestionService/CollectEvents      ingest keys
 //	     /{application}/conversation                            ingest keys; see package acro
 //	     /v1/traces  /v1/logs                                   ingest keys; see package otlp
 //	     /api/v1/capture-session  /api/v1/capture-event         organisations of Options.Agnost; see package agnost
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
+//	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
+//	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
+//	GET  /metrics    for Prometheus: this machine, and admin keys from elsewhere
 //	GET  /healthz    200 while the process runs
 //	GET  /readyz     200 while it can store, as of a second ago at most; 503 while it cannot, and once Drain was called
 type Server struct {
@@ -61,23 +73,36 @@ func New(store collector.Store, opts Options) *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	maySend := func(next http.Handler) http.Handler { return keys.Require(collector.ScopeIngest, store, log, next) }
-	mux.Handle(ingest.Path, maySend(s.ingest))
+	limits := &limits{perSecond: opts.RateLimit}
+	require := func(scope collector.Scope, handler http.Handler) http.Handler {
+		return keys.Require(scope, store, log, limits.of(handler))
+	}
+	maySend := func(next http.Handler) http.Handler { return require(collector.ScopeIngest, next) }
+	fromPages := func(handler http.Handler) http.Handler { return crossOrigin(opts.CORSOrigins, handler) }
+	mux.Handle(ingest.Path, fromPages(maySend(s.ingest)))
 	traces, logs := otlp.New(s.taker("otlp"), maySend)
-	mux.Handle(otlp.TracesPath, traces)
-	mux.Handle(otlp.LogsPath, logs)
+	mux.Handle(otlp.TracesPath, fromPages(traces))
+	mux.Handle(otlp.LogsPath, fromPages(logs))
 	if len(opts.Agnost) > 0 {
 		handler := agnost.New(s.taker("agnost"), opts.Agnost)
-		mux.HandleFunc(agnost.SessionPath, handler.Session)
-		mux.HandleFunc(agnost.EventPath, handler.Event)
+		mux.Handle(agnost.SessionPath, fromPages(http.HandlerFunc(handler.Session)))
+		mux.Handle(agnost.EventPath, fromPages(http.HandlerFunc(handler.Event)))
 	}
-	conversationsPath, conversationsHandler := conversations.New(store, idle, log)
-	conversationsHandler = keys.Require(collector.ScopeRead, store, log, conversationsHandler)
-	mux.Handle(conversationsPath, conversationsHandler)
-	mux.Handle(strings.TrimSuffix(conversationsPath, "/"), conversationsHandler) // or the mux would redirect there
+	service := func(scope collector.Scope) func(path string, handler http.Handler) {
+		return func(path string, handler http.Handler) {
+			handler = require(scope, handler)
+			mux.Handle(path, handler)
+			mux.Handle(strings.TrimSuffix(path, "/"), handler) // or the mux would redirect there
+		}
+	}
+	service(collector.ScopeRead)(conversations.New(store, idle, log))
+	service(collector.ScopeRead)(operations.NewQuality(store, log))
+	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
+	metrics := newMetrics(store, s.IngestedByDialect)
+	mux.Handle("GET /metrics", metrics.handler(func(next http.Handler) http.Handler { return require(collector.ScopeAdmin, next) }))
 	// A mux of its own: a path with a wildcard in front would conflict with those that end in one.
 	rest := http.NewServeMux()
-	rest.Handle(acro.Pattern, acro.New(s.taker("acro"), store, maySend))
+	rest.Handle(acro.Pattern, fromPages(acro.New(s.taker("acro"), store, maySend)))
 	rest.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply.Error(w, http.StatusNotFound, connect.CodeUnimplemented, "there is nothing at this path")
 	})
@@ -85,7 +110,7 @@ func New(store collector.Store, opts Options) *Server {
 
 	// From the outside in: the path is made plain first, because the mux answers a path it would clean with a redirect;
 	// refusals wait for the body whoever makes them.
-	s.handler = onePath(readBeforeRefusing(logged(log, mux)))
+	s.handler = onePath(readBeforeRefusing(logged(log, opts.AccessLog, metrics, mux)))
 	return s
 }
 

@@ -142,6 +142,11 @@ func TestNothingButHealthIsOpen(t *testing.T) {
 		"/align.v1.ConversationService":                          http.StatusUnauthorized,
 		"/align.v1.ConversationService/":                         http.StatusUnauthorized,
 		"/align.v1.ConversationService/Other":                    http.StatusUnauthorized,
+		"/align.v1.QualityService/GetQuality":                    http.StatusUnauthorized,
+		"/align.v1.QualityService":                               http.StatusUnauthorized,
+		"/align.v1.AdminService/EraseUser":                       http.StatusUnauthorized,
+		"/align.v1.AdminService/":                                http.StatusUnauthorized,
+		"/metrics":                                               http.StatusUnauthorized,
 		"/":                                                      http.StatusNotFound,
 		"/debug/pprof":                                           http.StatusNotFound,
 	} {

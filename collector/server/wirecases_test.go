@@ -570,7 +570,7 @@ func refusedCases() []wireCase {
 		c.name = "refused-" + name
 		return c
 	}
-	const tooLarge = "request too large: the limit is 16777216 bytes"
+	const tooLarge = "request too large: the limit is 8388608 bytes"
 	huge := append(bytes.Clone(good), protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), make([]byte, 16<<20))...)
 
 	return []wireCase{
@@ -589,12 +589,12 @@ func refusedCases() []wireCase {
 			refused(400, "invalid_argument", "body cannot be read: not gzip")).with(header("Content-Encoding", "gzip")),
 		plain("encoding", "A content encoding nobody sends.", typeProto, good,
 			refused(415, "unimplemented", "content encoding not understood: send identity or gzip")).with(header("Content-Encoding", "br")),
-		plain("too-large", "More than 16 MiB, said so in advance.", typeProto, huge, refused(413, "resource_exhausted", tooLarge)).
+		plain("too-large", "More than 8 MiB, said so in advance.", typeProto, huge, refused(413, "resource_exhausted", tooLarge)).
 			with(func(r *wireRequest) { r.Gunzip = true }),
-		plain("too-large-chunked", "More than 16 MiB, not said in advance.", typeProto, huge, refused(413, "resource_exhausted", tooLarge)).
+		plain("too-large-chunked", "More than 8 MiB, not said in advance.", typeProto, huge, refused(413, "resource_exhausted", tooLarge)).
 			with(func(r *wireRequest) { r.Gunzip, r.Framing = true, "chunked" }),
-		plain("gzip-bomb", "32 KiB that become more than 32 MiB.", typeProto, zip(make([]byte, 32<<20+1)),
-			refused(413, "resource_exhausted", "request too large: the limit is 33554432 bytes after decompression")).
+		plain("gzip-bomb", "64 KiB that become more than 64 MiB.", typeProto, zip(make([]byte, 64<<20+1)),
+			refused(413, "resource_exhausted", "request too large: the limit is 67108864 bytes after decompression")).
 			with(header("Content-Encoding", "gzip")),
 		plain("media-type", "Neither of the two media types.", "text/plain", good,
 			refused(415, "unimplemented", "send application/proto or application/json")),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/openalign/align/collector"
@@ -21,4 +22,13 @@ func (d dataFlag) file() string { return filepath.Join(d.Data, databaseFile) }
 
 func (d dataFlag) open(ctx context.Context) (collector.Store, error) {
 	return sqlite.Open(ctx, d.file())
+}
+
+// with opens the store, does something with it and closes it.
+func (d dataFlag) with(ctx context.Context, do func(collector.Store) error) error {
+	store, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(store), store.Close())
 }

@@ -68,9 +68,16 @@ func TestWrongCommandLinesSayWhatIsWrong(t *testing.T) {
 		"keys create --project p --scope root":                        "ingest",
 		"keys create --project= --scope ingest --data " + t.TempDir(): "project",
 		"launch": "launch",
-		"serve --idle-timeout 0s --data " + t.TempDir(): "--idle-timeout must not be 0",
-		"serve --agnost org= --data " + t.TempDir():     "--agnost needs an organisation",
-		"serve --agnost org --data " + t.TempDir():      "--agnost",
+		"serve --idle-timeout 0s --data " + t.TempDir():     "--idle-timeout must not be 0",
+		"serve --agnost org= --data " + t.TempDir():         "--agnost needs an organisation",
+		"serve --agnost org --data " + t.TempDir():          "--agnost",
+		"serve --retain 0d":                                 "--retain",
+		"serve --tls-cert cert.pem":                         "--tls-key",
+		"serve --rate-limit -1":                             "--rate-limit",
+		"replay --idle 0s":                                  "--idle",
+		"replay --project p":                                "--idle",
+		"erase --project p":                                 "--user",
+		"keys rotate --overlap -1s x --data " + t.TempDir(): "--overlap",
 	} {
 		var out, diagnostics bytes.Buffer
 		if status := run(t.Context(), strings.Fields(line), streams{&out, &diagnostics}); status == 0 {
@@ -95,9 +102,49 @@ func TestHelpOfServeSaysTheDefaults(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	said := strings.Join(strings.Fields(out.String()), " ") // it is wrapped
-	for _, want := range []string{"./align-data", "127.0.0.1:7311", "30m", "0s", "20s", "info"} {
+	for _, want := range []string{"./align-data", "127.0.0.1:7311", "30m", "0s", "20s", "info", "10000"} {
 		if !strings.Contains(said, "(default "+want+")") {
 			t.Errorf("does not say that %s is a default:\n%s", want, &out)
+		}
+	}
+}
+
+// runAlign runs a command line and returns what it printed. The test fails when the command does.
+func runAlign(t *testing.T, args ...string) (out, diagnostics string) {
+	t.Helper()
+	var o, d bytes.Buffer
+	if status := run(t.Context(), args, streams{&o, &d}); status != 0 {
+		t.Fatalf("align %s: status %d: %s", strings.Join(args, " "), status, &d)
+	}
+	return o.String(), d.String()
+}
+
+func TestKeysListShowsHintsAndNeverSecrets(t *testing.T) {
+	data := t.TempDir()
+	secret, _ := runAlign(t, "keys", "create", "--project", "shop", "--scope", "read", "--data", data)
+	secret = strings.TrimSpace(secret)
+	list, _ := runAlign(t, "keys", "list", "--data", data)
+	hash := keys.Hash(secret)
+	id := (&collector.Key{Hash: hash}).ID()
+	for _, want := range []string{id, "shop", "read", "…" + secret[len(secret)-4:], "never", "works"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the list lacks %q:\n%s", want, list)
+		}
+	}
+	if strings.Contains(list, secret[:len(secret)-4]) {
+		t.Errorf("the list shows the key:\n%s", list)
+	}
+	if others, _ := runAlign(t, "keys", "list", "--project", "other", "--data", data); strings.Contains(others, id) {
+		t.Errorf("the list of another project shows the key:\n%s", others)
+	}
+}
+
+func TestKeysCommandsDoNotRepeatWhatMayBeAKey(t *testing.T) {
+	for _, command := range []string{"revoke", "rotate"} {
+		var out, diagnostics bytes.Buffer
+		status := run(t.Context(), []string{"keys", command, "--data", t.TempDir(), "align_read_secret"}, streams{&out, &diagnostics})
+		if status == 0 || strings.Contains(out.String()+diagnostics.String(), "secret") {
+			t.Errorf("keys %s: status %d, printed %q and %q", command, status, &out, &diagnostics)
 		}
 	}
 }

@@ -4,9 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	cryptorand "crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql"
+	"encoding/pem"
+	"flag"
 	"fmt"
 	"io"
+	"math/big"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,11 +25,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/keys"
 	"github.com/openalign/align/collector/store/sqlite"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
@@ -38,7 +50,7 @@ func TestMain(m *testing.M) {
 }
 
 // alignCommand is the program with these arguments, not yet started.
-func alignCommand(t *testing.T, args ...string) *exec.Cmd {
+func alignCommand(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
@@ -57,7 +69,7 @@ type alignProcess struct {
 }
 
 // startServe starts the program on a data folder and waits until it is ready.
-func startServe(t *testing.T, data string, args ...string) *alignProcess {
+func startServe(t testing.TB, data string, args ...string) *alignProcess {
 	t.Helper()
 	p := &alignProcess{Cmd: alignCommand(t, append([]string{"serve", "--data", data, "--addr", "127.0.0.1:0"}, args...)...), stderr: new(bytes.Buffer)}
 	p.Stderr = p.stderr
@@ -88,7 +100,7 @@ func startServe(t *testing.T, data string, args ...string) *alignProcess {
 }
 
 // createKey makes an ingest key with the program itself.
-func createKey(t *testing.T, data string) string {
+func createKey(t testing.TB, data string) string {
 	t.Helper()
 	out, err := alignCommand(t, "keys", "create", "--project", "shop", "--scope", "ingest", "--data", data).Output()
 	if err != nil {
@@ -132,7 +144,7 @@ func newLoad(url, key string, round, clients, want int) *load {
 }
 
 // waitForSome returns when as many messages as wanted are acknowledged.
-func (l *load) waitForSome(t *testing.T) {
+func (l *load) waitForSome(t testing.TB) {
 	t.Helper()
 	select {
 	case <-l.some:
@@ -209,6 +221,17 @@ func messageEvent(session string, index int) *ingestionv1alpha.Event {
 // request may still have one that was stored and not answered.
 func checkNothingLost(t *testing.T, data string, sessions int, acked map[string]int) {
 	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(data, "align.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said string
+	if err := db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&said); err != nil || said != "ok" {
+		t.Errorf("the file is damaged: %s, %v", said, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
 	store, err := sqlite.Open(t.Context(), filepath.Join(data, "align.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -247,19 +270,22 @@ func checkNothingLost(t *testing.T, data string, sessions int, acked map[string]
 	}
 }
 
+// kills is how many rounds the collector is killed in. CI takes 20; a few will do to see that the test works.
+var kills = flag.Int("kills", 4, "rounds of TestKilledUnderLoadLosesNothingAcknowledged")
+
 const (
-	kills       = 10
+	killClients = 64
 	loadClients = 8
 )
 
-func TestKilledUnderLoadTenTimesLosesNothingAcknowledged(t *testing.T) {
+func TestKilledUnderLoadLosesNothingAcknowledged(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	key := createKey(t, data)
 	acked := make(map[string]int)
-	for round := range kills {
+	for round := range *kills {
 		p := startServe(t, data)
 		// A random moment, told by progress rather than by a clock, so that there is a load to kill under on any machine.
-		l := newLoad(p.url, key, round, loadClients, 1+rand.IntN(1500))
+		l := newLoad(p.url, key, round, killClients, 1+rand.IntN(5000))
 		l.waitForSome(t)
 		if err := p.Process.Kill(); err != nil { // SIGKILL
 			t.Fatal(err)
@@ -269,7 +295,7 @@ func TestKilledUnderLoadTenTimesLosesNothingAcknowledged(t *testing.T) {
 			acked[session] = n
 		}
 	}
-	checkNothingLost(t, data, kills*loadClients, acked)
+	checkNothingLost(t, data, *kills*killClients, acked)
 }
 
 func TestTerminatedUnderLoadFinishesWhatItAcknowledged(t *testing.T) {
@@ -350,4 +376,147 @@ func TestKeyMadeWhileServingIsGoodAtOnce(t *testing.T) {
 	l := newLoad(p.url, createKey(t, data), 0, loadClients, eventsPerRequest)
 	l.waitForSome(t)
 	l.end()
+}
+
+// ask sends an empty batch with a key and returns the status.
+func ask(t *testing.T, url, key string) int {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, url+"/ingestion.v1alpha.IngestionService/CollectEvents", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/proto")
+	r.Header.Set("Authorization", "Bearer "+key)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+func keyID(secret string) string { return (&collector.Key{Hash: keys.Hash(secret)}).ID() }
+
+func TestKeysRotateAndRevokeWhileServing(t *testing.T) {
+	data := t.TempDir()
+	p := startServe(t, data)
+	first := createKey(t, data)
+	out, _ := runAlign(t, "keys", "rotate", "--data", data, "--overlap", "1h", keyID(first))
+	second := strings.TrimSpace(out)
+	for name, key := range map[string]string{"old": first, "new": second} {
+		if status := ask(t, p.url, key); status != http.StatusOK {
+			t.Errorf("the %s key, while both work: status %d", name, status)
+		}
+	}
+	runAlign(t, "keys", "revoke", "--data", data, keyID(first))
+	if status := ask(t, p.url, first); status != http.StatusUnauthorized {
+		t.Errorf("the revoked key: status %d", status)
+	}
+	out, _ = runAlign(t, "keys", "rotate", "--data", data, "--overlap", "0s", keyID(second))
+	if status := ask(t, p.url, second); status != http.StatusUnauthorized {
+		t.Errorf("the key rotated without overlap: status %d", status)
+	}
+	if status := ask(t, p.url, strings.TrimSpace(out)); status != http.StatusOK {
+		t.Errorf("the key that took its place: status %d", status)
+	}
+	if list, _ := runAlign(t, "keys", "list", "--data", data); strings.Count(list, "ended") != 2 {
+		t.Errorf("want two of three keys to have ended:\n%s", list)
+	}
+}
+
+func TestEraseAndBackupWhileServingUnderLoad(t *testing.T) {
+	data := t.TempDir()
+	p := startServe(t, data)
+	key := createKey(t, data)
+	open := &ingestionv1alpha.Event{Id: "open", Type: collector.TypeSessionOpen,
+		Properties: &ingestionv1alpha.EventProperties{ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{
+			SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{SessionId: "theirs", UserId: "Xq7-user", SessionTitle: "Xq7-title"}}}}
+	body, err := proto.Marshal(&ingestionv1alpha.CollectEventsRequest{Events: []*ingestionv1alpha.Event{open}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLoad(p.url, key, 0, loadClients, 100)
+	if !l.send(body) {
+		t.Fatal("not acknowledged")
+	}
+	l.waitForSome(t)
+	runAlign(t, "backup", "--data", data, filepath.Join(data, "copy.db"))
+	if err := os.Rename(filepath.Join(data, "copy.db"), filepath.Join(t.TempDir(), "copy.db")); err != nil { // it may hold them
+		t.Fatal(err)
+	}
+	l.end()
+	runAlign(t, "erase", "--data", data, "--project", "shop", "--user", "Xq7-user")
+	files, err := filepath.Glob(filepath.Join(data, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if content, err := os.ReadFile(file); err != nil || bytes.Contains(content, []byte("Xq7")) {
+			t.Errorf("%s holds what was erased, or %v", filepath.Base(file), err)
+		}
+	}
+	if list, _ := runAlign(t, "audit", "--data", data); !strings.Contains(list, "erase") || strings.Contains(list, "Xq7") {
+		t.Errorf("the audit says:\n%s", list)
+	}
+	if !l.send(body) || ask(t, p.url, key) != http.StatusOK {
+		t.Error("the collector no longer takes events")
+	}
+}
+
+func TestServeOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key)
+	p := &alignProcess{Cmd: alignCommand(t, "serve", "--data", dir, "--addr", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key)}
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Process.Kill(); _ = p.Wait() })
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	pem, err := os.ReadFile(cert)
+	if err != nil || !roots.AppendCertsFromPEM(pem) {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(strings.TrimSpace(strings.TrimPrefix(line, "listening on ")) + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 2 {
+		t.Errorf("%s over HTTP/%d, want 200 over HTTP/2", resp.Status, resp.ProtoMajor)
+	}
+}
+
+// writeCertificate makes a certificate for 127.0.0.1 that vouches for itself.
+func writeCertificate(t *testing.T, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true}
+	cert, err := x509.CreateCertificate(cryptorand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: raw}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/retain"
 	"github.com/openalign/align/collector/server"
 )
 
@@ -20,6 +23,13 @@ type serveCommand struct {
 	Addr        string            `help:"Address to listen on; port 0 takes a free one (default ${default})." default:"127.0.0.1:7311" placeholder:"HOST:PORT"`
 	IdleTimeout time.Duration     `help:"A session without activity for this long counts as closed; negative: never (default ${default})." default:"30m" placeholder:"DURATION"`
 	Agnost      map[string]string `help:"Take in Agnost's dialect from an organisation, for a project. Its id is no secret: whoever knows it can send. Repeatable." placeholder:"ORG=PROJECT"`
+	Retain      retain.Age        `help:"Take out content (texts, titles, comments, custom properties) this long after its event; counts stay (default: never)." placeholder:"90d"`
+	RetainFacts retain.Age        `help:"Empty events this long after they happened; conversations stay as they were (default: never)." placeholder:"400d"`
+	RateLimit   float64           `help:"Requests a second that each key may make; twice as many may come at once; 0: any number (default ${default})." default:"10000" placeholder:"N"`
+	CORSOrigin  []string          `help:"Origin whose browser pages may send events, such as https://chat.example; may be repeated (default: none)." name:"cors-origin" placeholder:"URL"`
+	TLSCert     string            `help:"Certificate, with its chain, in PEM; loaded again when it changes (default: plain HTTP)." name:"tls-cert" type:"path" placeholder:"FILE"`
+	TLSKey      string            `help:"Its key, in PEM." name:"tls-key" type:"path" placeholder:"FILE"`
+	AccessLog   bool              `help:"Log every request, not only those refused. No line holds content or keys."`
 	DrainDelay  time.Duration     `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
 	Shutdown    time.Duration     `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
 	LogLevel    slog.Level        `help:"Least level that is logged: debug, info, warn or error (default ${default})." default:"info" placeholder:"LEVEL"`
@@ -35,6 +45,12 @@ func (c *serveCommand) Validate() error {
 			return errors.New("--agnost needs an organisation's id and a project: ORG=PROJECT")
 		}
 	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if c.RateLimit < 0 {
+		return errors.New("--rate-limit must not be negative")
+	}
 	return nil
 }
 
@@ -42,6 +58,15 @@ func (c *serveCommand) Validate() error {
 func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: c.LogLevel}))
 	first := c.firstStart()
+	var tlsConfig *tls.Config
+	scheme := "http"
+	if c.TLSCert != "" {
+		var err error
+		if tlsConfig, err = server.TLS(c.TLSCert, c.TLSKey, log); err != nil {
+			return err
+		}
+		scheme = "https"
+	}
 	store, err := c.open(ctx)
 	if err != nil {
 		return err
@@ -50,13 +75,13 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	fmt.Fprintf(std.out, "listening on http://%s\n", listener.Addr())
+	fmt.Fprintf(std.out, "listening on %s://%s\n", scheme, listener.Addr())
 	if first {
 		fmt.Fprintf(std.err, "Nothing is open without a key. Make one for your app, and one to look at what arrives:\n"+
 			"  align keys create --project NAME --scope ingest --data %[1]q\n"+
 			"  align keys create --project NAME --scope read --data %[1]q\n", c.Data)
 	}
-	return c.serve(ctx, listener, store, log)
+	return c.serve(ctx, listener, tlsConfig, store, log)
 }
 
 // firstStart reports whether the data folder holds no database yet, and so no key.
@@ -67,12 +92,26 @@ func (c *serveCommand) firstStart() bool {
 
 // serve serves until ctx ends. The store closes last: whatever was acknowledged is in it, and so is what requests under
 // way still bring.
-func (c *serveCommand) serve(ctx context.Context, listener net.Listener, store collector.Store, log *slog.Logger) error {
-	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Logger: log})
+func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store collector.Store, log *slog.Logger) error {
+	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Logger: log, RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog})
 	httpServer := server.HTTP(handler, log)
 
+	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
+	var sweeps sync.WaitGroup
+	sweeps.Go(func() {
+		retain.Run(sweeping, store, retain.Policy{Content: time.Duration(c.Retain), Facts: time.Duration(c.RetainFacts)}, log)
+	})
+	defer sweeps.Wait()
+	defer stopSweeping()
+
 	failed := make(chan error, 1)
-	go func() { failed <- httpServer.Serve(listener) }()
+	go func() {
+		if httpServer.TLSConfig = tlsConfig; tlsConfig != nil {
+			failed <- httpServer.ServeTLS(listener, "", "")
+			return
+		}
+		failed <- httpServer.Serve(listener)
+	}()
 	log.Info("serving", "addr", listener.Addr().String(), "data", c.Data)
 
 	select {
@@ -86,6 +125,8 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, store c
 		time.Sleep(c.DrainDelay)
 	}
 	err := c.finish(httpServer)
+	stopSweeping()
+	sweeps.Wait()
 	err = errors.Join(err, store.Close())
 	counts := handler.Ingested()
 	log = log.With("requests", counts.Requests, "stored", counts.Stored, "duplicate", counts.Duplicate, "set_aside", counts.SetAside)

@@ -22,6 +22,7 @@ type row struct {
 	id, kind      string
 	time, receive int64
 	event         []byte
+	clock         collector.Clock
 	piece         piece
 }
 
@@ -68,7 +69,7 @@ func encode(facts []collector.Fact) (rows []row, size int, err error) {
 		if err != nil {
 			return nil, 0, fmt.Errorf("sqlite: fact %d of %d: %w", i+1, len(facts), err)
 		}
-		rows[i] = row{f.ID, f.Event.GetType(), unixNano(f.Time), unixNano(f.ReceiveTime), event, derive(f)}
+		rows[i] = row{f.ID, f.Event.GetType(), unixNano(f.Time), unixNano(f.ReceiveTime), event, collector.ClockOf(f.Event, f.ReceiveTime), derive(f)}
 		size += 2 * len(event) // a message is kept twice: as a fact, and as text
 	}
 	return rows, size, nil
@@ -156,15 +157,17 @@ func (s *Store) commit(group []*job) {
 	for _, j := range group {
 		if err := j.ctx.Err(); err != nil {
 			s.queue.answer(j, err) // nobody waits for it
+		} else if j.maintain != nil {
+			s.queue.answer(j, j.maintain(s.write))
 		} else {
 			live = append(live, j)
 		}
 	}
-	err := s.write.commit(live)
+	err := s.timedCommit(live)
 	if len(live) > 1 && errors.Is(err, errApply) {
 		// One of them cannot be written; the others must not suffer for it.
 		for _, j := range live {
-			err := s.write.commit([]*job{j})
+			err := s.timedCommit([]*job{j})
 			s.note(j, err)
 			s.queue.answer(j, err)
 		}

@@ -99,7 +99,7 @@ func BenchmarkInsertFacts(b *testing.B) {
 						b.Fatal(err)
 					}
 					for _, r := range rows {
-						if _, err := exec(w.facts.one, "shop", r.id, r.kind, r.time, r.receive, r.event); err != nil {
+						if _, err := exec(w.facts.one, "shop", r.id, r.kind, r.time, r.receive, r.event, int(r.clock)); err != nil {
 							b.Fatal(err)
 						}
 					}

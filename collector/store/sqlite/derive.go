@@ -168,6 +168,44 @@ type session struct {
 	Closed     *span     `json:"closed,omitempty"`   // the same, or the close itself where it reports none
 	Close      *closing  `json:"close,omitempty"`
 	Ending     *ending   `json:"ending,omitempty"`
+	Opened     bool      `json:"opened,omitempty"`
+	Users      *names    `json:"users,omitempty"` // that openings named
+}
+
+// names are the smallest and the greatest of some names, which tells whether there is more than one. It is immutable; nil
+// is no name at all.
+type names struct {
+	Low  string `json:"low"`
+	High string `json:"high"`
+	// Several says that there was more than one; it stays when names are erased.
+	Several bool `json:"several,omitempty"`
+}
+
+func (n *names) join(o *names) *names {
+	switch {
+	case n == nil:
+		return o
+	case o == nil:
+		return n
+	}
+	low, high := min(n.Low, o.Low), max(n.High, o.High)
+	return &names{low, high, n.Several || o.Several || low != high}
+}
+
+// What is odd about a session, as kept in sessions.odd.
+const (
+	oddNeverOpened = 1
+	oddUsers       = 2
+)
+
+func (s *session) odd() (odd int) {
+	if !s.Opened {
+		odd |= oddNeverOpened
+	}
+	if s.Users != nil && s.Users.Several {
+		odd |= oddUsers
+	}
+	return odd
 }
 
 func (s *session) join(o *session) {
@@ -179,6 +217,8 @@ func (s *session) join(o *session) {
 	s.Closed = s.Closed.join(o.Closed)
 	s.Close = s.Close.join(o.Close)
 	s.Ending = s.Ending.join(o.Ending)
+	s.Opened = s.Opened || o.Opened
+	s.Users = s.Users.join(o.Users)
 }
 
 // times returns when the session started and was last active. A session of which only closes are known took place where
@@ -211,6 +251,7 @@ type message struct {
 	time          int64
 	at            stamp
 	properties    registers
+	version       []byte // its key, once the content is gone
 }
 
 // version is what events with the same role and content at the same index say together.
@@ -250,7 +291,7 @@ type piece struct {
 // derive returns what a fact says. One that does not name what it is about (no id, no index from 1, an unknown type or
 // target) stays a fact and says nothing.
 func derive(f *collector.Fact) (p piece) {
-	id := stamp{unixNano(f.Time), f.ID}
+	id := told{stamp{unixNano(f.Time), f.ID}, f.ReceiveTime}
 	e := f.Event
 	props := e.GetProperties()
 	switch e.GetType() {
@@ -259,16 +300,16 @@ func derive(f *collector.Fact) (p piece) {
 	case collector.TypeSessionClose:
 		deriveClose(&p, props, id)
 	case collector.TypeUserRecognize:
-		deriveUser(&p, props, id)
+		deriveUser(&p, props, id.stamp)
 	case collector.TypeMessageCreate:
 		deriveMessage(&p, props, id)
 	case collector.TypeFeedbackCreate:
-		deriveFeedback(&p, props, id)
+		deriveFeedback(&p, props, id.stamp)
 	}
 	return p
 }
 
-func deriveOpen(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
+func deriveOpen(p *piece, props *ingestionv1alpha.EventProperties, f told) {
 	open := props.GetSessionProperties()
 	if open.GetUserId() != "" {
 		p.userID, p.user = open.GetUserId(), &user{}
@@ -276,32 +317,36 @@ func deriveOpen(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
 	if open.GetSessionId() == "" {
 		return
 	}
-	s := &session{Active: at(orElse(open.GetSessionStartTime(), id.Time)), Properties: properties(props, id)}
-	s.First.set(regUserID, open.GetUserId(), id)
-	s.Ending = endingOf(open, id)
-	s.Last.set(regAssistantID, open.GetAssistantId(), id)
-	s.Last.set(regTitle, open.GetSessionTitle(), id)
+	s := &session{Active: at(f.orTime(open.GetSessionStartTime())), Properties: properties(props, f.stamp)}
+	s.Opened = true
+	if open.GetUserId() != "" {
+		s.Users = &names{Low: open.GetUserId(), High: open.GetUserId()}
+	}
+	s.First.set(regUserID, open.GetUserId(), f.stamp)
+	s.Ending = endingOf(open, f.stamp)
+	s.Last.set(regAssistantID, open.GetAssistantId(), f.stamp)
+	s.Last.set(regTitle, open.GetSessionTitle(), f.stamp)
 	p.sessionID, p.session = open.GetSessionId(), s
 }
 
-func deriveClose(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
+func deriveClose(p *piece, props *ingestionv1alpha.EventProperties, f told) {
 	end := props.GetSessionProperties()
 	if end.GetSessionId() == "" {
 		return
 	}
 	s := &session{
-		Closed:     at(orElse(end.GetSessionEndTime(), id.Time)),
-		Close:      &closing{Reason: closeReason(end), stamp: id},
-		Ending:     endingOf(end, id),
-		Properties: properties(props, id),
+		Closed:     at(f.orTime(end.GetSessionEndTime())),
+		Close:      &closing{Reason: closeReason(end), stamp: f.stamp},
+		Ending:     endingOf(end, f.stamp),
+		Properties: properties(props, f.stamp),
 	}
-	if ns, ok := nanos(end.GetSessionEndTime()); ok {
+	if ns, ok := f.nanos(end.GetSessionEndTime()); ok {
 		s.Reported = at(ns)
 	}
 	s.Close.Time = s.Closed.To
 	if s.Close.Reason != collector.CloseIdle {
 		// An idle close only saw that nothing came: it speaks for the last activity its client knew of, not for now.
-		s.Close.Time = max(id.Time, s.Closed.To)
+		s.Close.Time = max(f.Time, s.Closed.To)
 	}
 	p.sessionID, p.session = end.GetSessionId(), s
 }
@@ -327,13 +372,13 @@ func deriveUser(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
 	p.userID, p.user = m.GetUserId(), u
 }
 
-func deriveMessage(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
+func deriveMessage(p *piece, props *ingestionv1alpha.EventProperties, f told) {
 	m := props.GetMessageProperties()
 	place := m.GetPlace()
 	if m.GetSessionId() == "" || m.GetMessageIndexHint() < 1 && place == nil {
 		return
 	}
-	created := orElse(m.GetMessageCreateTime(), id.Time)
+	created := f.orTime(m.GetMessageCreateTime())
 	p.sessionID = m.GetSessionId()
 	p.session = &session{Active: at(created)}
 	p.message = &message{
@@ -341,11 +386,11 @@ func deriveMessage(p *piece, props *ingestionv1alpha.EventProperties, id stamp) 
 		role:       role(m),
 		content:    m.GetMessageContent(),
 		time:       created,
-		at:         id,
-		properties: properties(props, id),
+		at:         f.stamp,
+		properties: properties(props, f.stamp),
 	}
 	if p.message.index < 1 {
-		p.message.index = collector.Place(place, fromNanos(id.Time))
+		p.message.index = collector.Place(place, fromNanos(f.orTime(place.GetTime())))
 	}
 	if place.GetAnswer() {
 		p.message.turn = collector.TurnNumber(place.GetTurn())
@@ -432,12 +477,24 @@ func properties(props *ingestionv1alpha.EventProperties, id stamp) registers {
 	return r
 }
 
-// orElse returns the moment t says, or instead where it says none.
-func orElse(t *timestamppb.Timestamp, instead int64) int64 {
-	if ns, ok := nanos(t); ok {
+// told is which fact it is, and when the collector read it.
+type told struct {
+	stamp
+	received time.Time
+}
+
+// orTime returns the moment t says, or that of the fact where it says none to go by.
+func (f told) orTime(t *timestamppb.Timestamp) int64 {
+	if ns, ok := f.nanos(t); ok {
 		return ns
 	}
-	return instead
+	return f.Time
+}
+
+// nanos returns the moment t says, if any, and if that is plausible.
+func (f told) nanos(t *timestamppb.Timestamp) (ns int64, ok bool) {
+	ns, ok = nanos(t)
+	return ns, ok && collector.Plausible(fromNanos(ns), f.received)
 }
 
 // nanos returns the moment t says in nanoseconds since 1970. There is none when t is absent, malformed, or outside of what

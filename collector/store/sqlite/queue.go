@@ -16,6 +16,8 @@ type job struct {
 	bytes  int
 	// apply may be called again after a transaction that was rolled back.
 	apply func(*transaction) error
+	// maintain, instead of apply, is called outside of any transaction.
+	maintain func(*writer) error
 	// proves says that the disk takes appends when this is written, though it is none itself.
 	proves bool
 	done   chan error // capacity 1, so the writer never waits for a caller who left
@@ -184,4 +186,11 @@ func (q *queue) state() (jobs, events int, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.jobs), q.waiting, q.closed
+}
+
+// holds returns what was not answered yet, and what stands in line.
+func (q *queue) holds() (held, lined quantity) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.held, q.lined
 }

@@ -17,8 +17,11 @@ import (
 type reader struct {
 	db *sql.DB
 
-	conversations, messages, exists, totals, user, keyByHash, hasProject *sql.Stmt
+	conversations, messages, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
 }
+
+// keyColumns in the order in which scanKey takes them.
+const keyColumns = "hash, hint, project, scope, create_time, expire_time, last_used"
 
 func newReader(ctx context.Context, file string) (*reader, error) {
 	db, err := openReaders(file)
@@ -62,7 +65,10 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 				(SELECT count(*) FROM votes WHERE project = ?1 AND vote <> 0)`},
 		{&r.user, `SELECT state FROM users WHERE project = ? AND id = ?`},
 		{&r.hasProject, `SELECT 1 FROM keys WHERE project = ? LIMIT 1`},
-		{&r.keyByHash, `SELECT hint, project, scope, create_time FROM keys WHERE hash = ?`},
+		{&r.keyByHash, `SELECT ` + keyColumns + ` FROM keys WHERE hash = ?`},
+		{&r.setAside, `SELECT seq, reason, size, receive_time, iif(?4, event_id, ''), iif(?4, raw, x'') FROM set_aside
+			WHERE project = ?1 AND seq < ?2 AND ?3 IN ('', reason) ORDER BY seq DESC LIMIT ?5`},
+		{&r.keys, `SELECT ` + keyColumns + ` FROM keys WHERE ?1 IN ('', project) ORDER BY project, create_time, hash`},
 	} {
 		if *s.stmt, err = db.PrepareContext(ctx, s.query); err != nil {
 			return nil, errors.Join(err, db.Close())

@@ -5,11 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/store/storetest"
@@ -248,6 +251,84 @@ func TestOpenBringsTheFirstSchemaUpToDate(t *testing.T) {
 	}
 	if without := list[1]; without.Properties != nil {
 		t.Errorf("found %v, want no properties", without.Properties)
+	}
+}
+
+// Every schema there was comes up to date with what is in it, and its views can be made again.
+func TestOpenBringsEverySchemaUpToDate(t *testing.T) {
+	steps, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil || len(steps) < 7 {
+		t.Fatal(steps, err)
+	}
+	for n, step := range steps {
+		if !strings.HasPrefix(filepath.Base(step), fmt.Sprintf("%04d_", n+1)) {
+			t.Errorf("step %d is %s", n+1, step)
+		}
+	}
+	said := oneMessage("e1", 1).Facts[0]
+	event, err := proto.Marshal(said.Event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= len(steps); n++ {
+		file := filepath.Join(t.TempDir(), "align.db")
+		db, err := sql.Open("sqlite", dsn(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range steps[:n] {
+			text, err := migrations.ReadFile(step)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Exec(string(text)); err != nil {
+				t.Fatal(step, err)
+			}
+		}
+		for _, row := range []struct {
+			statement string
+			args      []any
+		}{
+			{fmt.Sprintf("PRAGMA user_version = %d", n), nil},
+			{"INSERT INTO facts (project, id, type, time, receive_time, event) VALUES ('shop', 'e1', 'message_create', ?, ?, ?)",
+				[]any{said.Time.UnixNano(), said.Time.UnixNano(), event}},
+			{`INSERT INTO sessions (project, id, start_time, last_activity, message_count, state) VALUES ('shop', 's', ?1, ?1, 1, '{"active":{"from":1000000000,"to":1000000000}}')`,
+				[]any{said.Time.UnixNano()}},
+			{"INSERT INTO messages (project, session_id, idx, role, content, time, properties, versions, event_time, event_id) VALUES ('shop', 's', 1, 'assistant', 'secret', ?1, '', 1, ?1, 'e1')",
+				[]any{said.Time.UnixNano()}},
+			{"INSERT INTO votes (project, session_id, idx, voter, vote, comment, event_time, event_id) VALUES ('shop', 's', 1, 'ada', 1, '', 1, 'v1')", nil},
+			{"INSERT INTO users (project, id, state) VALUES ('shop', 'ada', '{}')", nil},
+			{"INSERT INTO keys (hash, hint, project, scope, create_time) VALUES (?, 'wxyz', 'shop', 'ingest', 1)", []any{make([]byte, 32)}},
+			{"INSERT INTO set_aside (project, digest, event_id, reason, receive_time, raw) VALUES ('shop', x'00', 'e2', 'unreadable', 1, x'01')", nil},
+		} {
+			if _, err := db.Exec(row.statement, row.args...); err != nil {
+				t.Fatalf("schema %d: %s: %v", n, row.statement, err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s := openTest(t, file)
+		want := collector.Totals{Facts: 1, SetAside: 1, Users: 1, Conversations: 1, Messages: 1, Votes: 1}
+		if got := totals(t, s); got != want {
+			t.Errorf("schema %d: it has %+v, want %+v", n, got, want)
+		}
+		if key, err := s.KeyByHash(t.Context(), [32]byte{}); err != nil || key.Expired(time.Now()) {
+			t.Errorf("schema %d: key %+v, %v", n, key, err)
+		}
+		if messages, _, err := s.Messages(t.Context(), "shop", "s", collector.Page{}); err != nil || len(messages) != 1 || messages[0].Content != "secret" || messages[0].Vote != collector.VoteUp {
+			t.Errorf("schema %d: messages %+v, %v", n, messages, err)
+		}
+		if got := appendBatch(t, s, oneMessage("e1", 1)); got.Stored != 0 {
+			t.Errorf("schema %d: what it had was stored again", n)
+		}
+		if replayed, err := s.Replay(t.Context()); err != nil || replayed != 1 {
+			t.Errorf("schema %d: replayed %d, %v", n, replayed, err)
+		}
+		want.Users, want.Votes = 0, 0 // of which no fact speaks
+		if got := totals(t, s); got != want {
+			t.Errorf("schema %d: replayed, it has %+v, want %+v", n, got, want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"encoding/json"
 )
 
@@ -18,7 +19,7 @@ func (t *transaction) sayMessages(project string, said []*piece) error {
 	}
 	added, err := t.messages.insert(len(said), func(args []any, i int) []any {
 		p, m := said[i], said[i].message
-		return append(args, project, p.sessionID, m.index, m.turn, m.role, m.content, m.time, properties[i], 1, m.at.Time, m.at.ID)
+		return append(args, project, p.sessionID, m.index, m.turn, m.role, m.content, m.time, properties[i], 1, m.at.Time, m.at.ID, m.version)
 	})
 	if err != nil {
 		return err
@@ -42,8 +43,11 @@ func (t *transaction) addVersion(project, session string, m *message) error {
 		props    string
 	)
 	if err := t.selectMessage.QueryRow(project, session, m.index).Scan(
-		&seq, &shown.role, &shown.content, &shown.time, &props, &versions, &shown.at.Time, &shown.at.ID); err != nil {
+		&seq, &shown.role, &shown.content, &shown.time, &props, &versions, &shown.at.Time, &shown.at.ID, &shown.version); err != nil {
 		return err
+	}
+	if m.at == shown.at {
+		return nil // the same event, told again in a replay
 	}
 	if m.turn != 0 { // all at a place are of one turn, or nearly always: any rule will do that does not ask who came first
 		if _, err := exec(t.raiseTurn, project, session, m.index, m.turn); err != nil {
@@ -78,18 +82,34 @@ func (t *transaction) addVersion(project, session string, m *message) error {
 		return err
 	}
 
-	same := m.role == shown.role && m.content == shown.content
+	same := bytes.Equal(m.key(), shown.key())
 	switch {
 	case joined.compare(shown.at) > 0 || same:
 		if props, err = encodeProperties(joined.Properties); err != nil {
 			return err
 		}
-		shown = message{role: m.role, content: m.content, time: joined.Time, at: joined.stamp}
+		content := m.content
+		if same && m.version != nil {
+			content = shown.content // which may be there still
+		}
+		shown = message{role: m.role, content: content, time: joined.Time, at: joined.stamp, version: m.version}
+		if content != "" {
+			shown.version = nil
+		}
 	case !added:
 		return nil
 	}
-	_, err = exec(t.updateMessage, shown.role, shown.content, shown.time, props, versions, shown.at.Time, shown.at.ID, seq)
+	_, err = exec(t.updateMessage, shown.role, shown.content, shown.time, props, versions, shown.at.Time, shown.at.ID, shown.version, seq)
 	return err
+}
+
+// key tells versions of an index apart.
+func (m *message) key() []byte {
+	if m.version != nil {
+		return m.version
+	}
+	key := digest(m.role, m.content)
+	return key[:]
 }
 
 // keepVersion adds a version unless it is there, and reports whether it was not.
@@ -98,15 +118,15 @@ func (t *transaction) keepVersion(project, session string, m *message, v *versio
 	if err != nil {
 		return false, err
 	}
-	key := digest(m.role, m.content)
-	n, err := exec(t.insertVersion, project, session, m.index, key[:], string(state))
+	key := m.key()
+	n, err := exec(t.insertVersion, project, session, m.index, key, string(state))
 	return n == 1, err
 }
 
 // joinVersion adds an event to its version, and returns the version.
 func (t *transaction) joinVersion(project, session string, m *message, said version) (known version, err error) {
-	key := digest(m.role, m.content)
-	if err := load(t.selectVersion, &known, project, session, m.index, key[:]); err != nil {
+	key := m.key()
+	if err := load(t.selectVersion, &known, project, session, m.index, key); err != nil {
 		return known, err
 	}
 	known.join(said)
@@ -114,7 +134,7 @@ func (t *transaction) joinVersion(project, session string, m *message, said vers
 	if err != nil {
 		return known, err
 	}
-	_, err = exec(t.updateVersion, string(state), project, session, m.index, key[:])
+	_, err = exec(t.updateVersion, string(state), project, session, m.index, key)
 	return known, err
 }
 

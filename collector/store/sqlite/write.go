@@ -22,14 +22,22 @@ type writer struct {
 
 	facts, messages inserter
 
-	insertAside                                          *sql.Stmt
-	selectMessage, updateMessage                         *sql.Stmt
-	raiseTurn, hideMessages, setMessageCount             *sql.Stmt
-	insertVersion, selectVersion, updateVersion          *sql.Stmt
-	upsertVote                                           *sql.Stmt
-	selectSession, upsertSession                         *sql.Stmt
-	selectProperties, upsertProperties                   *sql.Stmt
-	insertUser, selectUser, upsertUser, insertKey, touch *sql.Stmt
+	insertAside                                 *sql.Stmt
+	selectMessage, updateMessage                *sql.Stmt
+	raiseTurn, hideMessages, setMessageCount    *sql.Stmt
+	insertVersion, selectVersion, updateVersion *sql.Stmt
+	upsertVote                                  *sql.Stmt
+	selectSession, upsertSession                *sql.Stmt
+	selectProperties, upsertProperties          *sql.Stmt
+	insertUser, selectUser, upsertUser, touch   *sql.Stmt
+	insertKey, expireKey, useKey                *sql.Stmt
+
+	emptyFact, stripFact, baseSession, baseUser, baseVote *sql.Stmt
+	takeContent, takeComment, updateMessageProperties     *sql.Stmt
+	updateSession, deleteProperties                       *sql.Stmt
+	emptySetAside, emptyOneAside                          *sql.Stmt
+	eraseMessages, eraseVersions, eraseComments           *sql.Stmt
+	insertAudit                                           *sql.Stmt
 }
 
 func newWriter(ctx context.Context, file string) (*writer, error) {
@@ -49,8 +57,8 @@ func newWriter(ctx context.Context, file string) (*writer, error) {
 
 // Columns in the order in which store and sayMessages give their values.
 const (
-	factColumns    = "project, id, type, time, receive_time, event"
-	messageColumns = "project, session_id, idx, turn, role, content, time, properties, versions, event_time, event_id"
+	factColumns    = "project, id, type, time, receive_time, event, clock"
+	messageColumns = "project, session_id, idx, turn, role, content, time, properties, versions, event_time, event_id, version"
 )
 
 func (w *writer) prepare(ctx context.Context) error {
@@ -61,15 +69,15 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.facts.one, inserting(1, "facts", factColumns)},
 		{&w.facts.several, inserting(several, "facts", factColumns)},
 		{&w.facts.undo, `DELETE FROM facts WHERE seq > ?`},
-		{&w.insertAside, `INSERT INTO set_aside (project, digest, event_id, reason, receive_time, raw) VALUES (?, ?, ?, ?, ?, ?)
+		{&w.insertAside, `INSERT INTO set_aside (project, digest, event_id, reason, receive_time, raw, size) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`},
 
 		{&w.messages.one, inserting(1, "messages", messageColumns)},
 		{&w.messages.several, inserting(several, "messages", messageColumns)},
 		{&w.messages.undo, `DELETE FROM messages WHERE seq > ?`},
-		{&w.selectMessage, `SELECT seq, role, content, time, properties, versions, event_time, event_id
+		{&w.selectMessage, `SELECT seq, role, content, time, properties, versions, event_time, event_id, version
 			FROM messages WHERE project = ? AND session_id = ? AND idx = ?`},
-		{&w.updateMessage, `UPDATE messages SET role = ?, content = ?, time = ?, properties = ?, versions = ?, event_time = ?, event_id = ?
+		{&w.updateMessage, `UPDATE messages SET role = ?, content = ?, time = ?, properties = ?, versions = ?, event_time = ?, event_id = ?, version = ?
 			WHERE seq = ?`},
 		{&w.raiseTurn, `UPDATE messages SET turn = max(turn, ?4) WHERE project = ?1 AND session_id = ?2 AND idx = ?3`},
 		// Only indexes behind the end can be hidden, or were by an end before it.
@@ -88,9 +96,9 @@ func (w *writer) prepare(ctx context.Context) error {
 			WHERE (excluded.event_time, excluded.event_id) > (event_time, event_id)`},
 
 		{&w.selectSession, `SELECT state FROM sessions WHERE project = ? AND id = ?`},
-		{&w.upsertSession, `INSERT INTO sessions (project, id, start_time, last_activity, message_count, state) VALUES (?, ?, ?, ?, ?, ?)
+		{&w.upsertSession, `INSERT INTO sessions (project, id, start_time, last_activity, message_count, state, odd) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET start_time = excluded.start_time, last_activity = excluded.last_activity,
-				message_count = message_count + excluded.message_count, state = excluded.state`},
+				message_count = message_count + excluded.message_count, state = excluded.state, odd = excluded.odd`},
 		{&w.selectProperties, `SELECT state FROM session_properties WHERE project = ? AND session_id = ?`},
 		{&w.upsertProperties, `INSERT INTO session_properties (project, session_id, state) VALUES (?, ?, ?)
 			ON CONFLICT DO UPDATE SET state = excluded.state`},
@@ -99,6 +107,29 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.upsertUser, `INSERT INTO users (project, id, state) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state`},
 
 		{&w.insertKey, `INSERT INTO keys (hash, hint, project, scope, create_time) VALUES (?, ?, ?, ?, ?)`},
+		{&w.emptyFact, `UPDATE facts SET event = x'', gone = 2, version = NULL WHERE seq = ?`},
+		{&w.stripFact, `UPDATE facts SET event = ?, gone = 1, version = ? WHERE seq = ?`},
+		{&w.baseSession, `UPDATE sessions SET based = 1 WHERE project = ? AND id = ?`},
+		{&w.baseVote, `UPDATE votes SET based = 1 WHERE project = ? AND session_id = ? AND idx = ? AND voter = ?`},
+		{&w.baseUser, `UPDATE users SET based = 1 WHERE project = ? AND id = ?`},
+		{&w.takeContent, `UPDATE messages SET content = '', properties = '', version = ?
+			WHERE project = ? AND session_id = ? AND idx = ? AND event_time = ? AND event_id = ?`},
+		{&w.updateMessageProperties, `UPDATE messages SET properties = ?
+			WHERE project = ? AND session_id = ? AND idx = ? AND event_time = ? AND event_id = ?`},
+		{&w.takeComment, `UPDATE votes SET comment = '' WHERE project = ? AND session_id = ? AND idx = ? AND voter = ? AND event_id = ?`},
+		{&w.updateSession, `UPDATE sessions SET state = ? WHERE project = ? AND id = ?`},
+		{&w.deleteProperties, `DELETE FROM session_properties WHERE project = ? AND session_id = ?`},
+		{&w.emptySetAside, `UPDATE set_aside SET event_id = '', raw = x'' WHERE seq IN
+			(SELECT seq FROM set_aside WHERE receive_time < ? AND raw <> x'' LIMIT ?)`},
+		{&w.emptyOneAside, `UPDATE set_aside SET event_id = '', raw = x'' WHERE seq = ?`},
+		// What is left of contents must not be found by guessing, so versions get names that say nothing.
+		{&w.eraseMessages, `UPDATE messages SET content = '', properties = '', version = randomblob(32) WHERE project = ? AND session_id = ?`},
+		{&w.eraseVersions, `UPDATE versions SET digest = randomblob(32), state = json_remove(state, '$.properties') WHERE project = ? AND session_id = ?`},
+		{&w.eraseComments, `UPDATE votes SET comment = '' WHERE project = ? AND session_id = ?`},
+		{&w.insertAudit, `INSERT INTO audit (time, project, action, actor, detail) VALUES (?, ?, ?, ?, ?)`},
+
+		{&w.expireKey, `UPDATE keys SET expire_time = CASE WHEN expire_time = 0 THEN ?1 ELSE min(expire_time, ?1) END WHERE hash = ?2`},
+		{&w.useKey, `UPDATE keys SET last_used = max(last_used, ?) WHERE hash = ?`},
 		{&w.touch, `INSERT INTO ready (id, time, ballast) VALUES (1, ?1, CASE WHEN ?2 > 0 THEN randomblob(?2) END)
 			ON CONFLICT DO UPDATE SET time = excluded.time, ballast = excluded.ballast`},
 	} {
@@ -176,7 +207,7 @@ func exec(stmt *sql.Stmt, args ...any) (int64, error) {
 func (t *transaction) store(project string, rows []row, aside []asideRow) (got collector.Appended, err error) {
 	added, err := t.facts.insert(len(rows), func(args []any, i int) []any {
 		r := &rows[i]
-		return append(args, project, r.id, r.kind, r.time, r.receive, r.event)
+		return append(args, project, r.id, r.kind, r.time, r.receive, r.event, int(r.clock))
 	})
 	if err != nil {
 		return got, err
@@ -201,7 +232,7 @@ func (t *transaction) store(project string, rows []row, aside []asideRow) (got c
 	}
 	for i := range aside {
 		a := &aside[i]
-		if _, err := exec(t.insertAside, project, a.digest[:], a.eventID, a.reason, a.receive, a.raw); err != nil {
+		if _, err := exec(t.insertAside, project, a.digest[:], a.eventID, a.reason, a.receive, a.raw, len(a.raw)); err != nil {
 			return got, err
 		}
 		got.SetAside++
@@ -238,8 +269,12 @@ func (t *transaction) session(project, id string) *touched {
 	return s
 }
 
-// flush writes the sessions and users that were touched.
+// flush writes the sessions and users that were touched, and forgets them.
 func (t *transaction) flush() error {
+	defer func() {
+		clear(t.sessions)
+		clear(t.users)
+	}()
 	for key, said := range t.sessions {
 		var known session
 		if err := load(t.selectSession, &known, key.project, key.id); err != nil {
@@ -251,7 +286,7 @@ func (t *transaction) flush() error {
 			return err
 		}
 		start, last := known.times()
-		if _, err := exec(t.upsertSession, key.project, key.id, start, last, said.messages, string(state)); err != nil {
+		if _, err := exec(t.upsertSession, key.project, key.id, start, last, said.messages, string(state), known.odd()); err != nil {
 			return err
 		}
 		if known.Ending != nil {

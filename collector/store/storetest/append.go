@@ -193,6 +193,40 @@ func testKeys(t *testing.T, s *store) {
 	}
 }
 
+func testKeysExpire(t *testing.T, s *store) {
+	ctx := context.Background()
+	old := collector.Key{Hash: sha256.Sum256([]byte("old")), Hint: "wxyz", Project: shop, Scope: collector.ScopeIngest, CreateTime: epoch}
+	fresh := collector.Key{Hash: sha256.Sum256([]byte("new")), Hint: "abcd", Project: shop, Scope: collector.ScopeIngest, CreateTime: second(1)}
+	if err := s.RotateKey(ctx, old.Hash, fresh, second(9)); !errors.Is(err, collector.ErrNotFound) {
+		t.Errorf("RotateKey of an unknown key: %v, want ErrNotFound", err)
+	}
+	if err := s.ExpireKey(ctx, fresh.Hash, second(9)); !errors.Is(err, collector.ErrNotFound) {
+		t.Errorf("ExpireKey of what RotateKey must not have kept: %v, want ErrNotFound", err)
+	}
+	if err := s.CreateKey(ctx, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RotateKey(ctx, old.Hash, fresh, second(9)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ExpireKey(ctx, old.Hash, second(99)); err != nil {
+		t.Fatal(err)
+	}
+	s.UseKey(fresh.Hash, second(5))
+	s.UseKey(fresh.Hash, second(4))
+	if err := s.Ready(ctx); err != nil { // written after what was noted before
+		t.Fatal(err)
+	}
+	old.ExpireTime, fresh.LastUsed = second(9), second(5)
+	for project, want := range map[string][]collector.Key{"": {old, fresh}, shop: {old, fresh}, "other": nil} {
+		got, err := s.Keys(ctx, project)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, fmt.Sprintf("keys of %q", project), got, want)
+	}
+}
+
 func testReadyThenClosed(t *testing.T, s *store) {
 	ctx := context.Background()
 	for range 2 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -15,12 +17,52 @@ import (
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
 
+// histories is how many random histories a property is tested with, unless the environment says otherwise.
 const histories = 200
+
+// Histories returns how many random histories a property is to be tested with: ALIGN_TEST_HISTORIES, which CI sets to 1,000.
+func Histories() int {
+	if n, err := strconv.Atoi(os.Getenv("ALIGN_TEST_HISTORIES")); err == nil && n > 0 {
+		return n
+	}
+	return histories
+}
+
+// History is a random history: facts of all types about few things at few moments, so that most of them meet.
+type History struct {
+	Facts  []collector.Fact // in order of time, each once
+	random *rand.Rand
+}
+
+// NewHistory returns the n-th history, always the same.
+func NewHistory(n uint64) *History {
+	r := rand.New(rand.NewPCG(2, n))
+	facts := history(r)
+	slices.SortFunc(facts, func(a, b collector.Fact) int {
+		return collector.Order{Time: a.Time, ID: a.ID}.Compare(collector.Order{Time: b.Time, ID: b.ID})
+	})
+	return &History{facts, r}
+}
+
+// Told returns the facts in any order, some more than once, in batches of any size.
+func (h *History) Told() (batches [][]collector.Fact) {
+	told := slices.Clone(h.Facts)
+	for range h.random.IntN(len(h.Facts) + 1) {
+		told = append(told, h.Facts[h.random.IntN(len(h.Facts))])
+	}
+	h.random.Shuffle(len(told), func(i, j int) { told[i], told[j] = told[j], told[i] })
+	for len(told) > 0 {
+		n := 1 + h.random.IntN(len(told))
+		batches = append(batches, told[:n:n])
+		told = told[n:]
+	}
+	return batches
+}
 
 // testViewsDoNotDependOnArrival tells random histories twice: in order and once, and shuffled, with repetitions, in
 // batches of any size from several senders at a time. Both must show what the model derives from the whole.
 func testViewsDoNotDependOnArrival(t *testing.T, s *store) {
-	for n := range uint64(histories) {
+	for n := range uint64(Histories()) {
 		r := rand.New(rand.NewPCG(1, n))
 		facts := history(r)
 		want := model(facts)

@@ -137,7 +137,7 @@ func (m *modeller) message(order int, f collector.Fact, p *messageProperties) {
 	s.activity = append(s.activity, at)
 	index := int64(p.MessageIndexHint)
 	if index < 1 {
-		index = collector.Place(p.Place, f.Time)
+		index = collector.Place(p.Place, given(p.Place.GetTime(), f.Time))
 	}
 	msg := s.messages[index]
 	if msg == nil {

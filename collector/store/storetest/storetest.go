@@ -56,6 +56,11 @@ func Run(t *testing.T, open func(t *testing.T) collector.Store) {
 		{"PageTokensAreChecked", testPageTokensAreChecked},
 		{"TextIsKeptAsItIs", testTextIsKeptAsItIs},
 		{"Keys", testKeys},
+		{"KeysExpire", testKeysExpire},
+		{"ReplayChangesNothing", testReplayChangesNothing},
+		{"EraseKeepsCountsAndForgetsThePerson", testEraseKeepsCountsAndForgetsThePerson},
+		{"RetainTakesWhatIsOld", testRetainTakesWhatIsOld},
+		{"BackupIsAllThereIs", testBackupIsAllThereIs},
 		{"ReadyThenClosed", testReadyThenClosed},
 		{"ViewsDoNotDependOnArrival", testViewsDoNotDependOnArrival},
 	} {

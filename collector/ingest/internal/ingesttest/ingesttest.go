@@ -45,6 +45,9 @@ func (s *Store) KeyByHash(_ context.Context, hash [32]byte) (collector.Key, erro
 	return collector.Key{Hash: hash, Project: "shop", Scope: collector.ScopeIngest}, nil
 }
 
+// UseKey implements keys.Finder.
+func (s *Store) UseKey([32]byte, time.Time) {}
+
 // HasProject implements acro.Projects.
 func (s *Store) HasProject(_ context.Context, project string) (bool, error) {
 	return project == "shop", nil

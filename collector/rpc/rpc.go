@@ -1,4 +1,6 @@
-package conversations
+// Package rpc stands before Connect's handlers of small calls, and answers what Connect would answer with no Connect error
+// at all, or with one that clients misread.
+package rpc
 
 import (
 	"bytes"
@@ -11,26 +13,37 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
 	"github.com/openalign/align/collector/reply"
 )
 
-// maxRequestBytes bounds a request, which holds an id, a token and a number, also once decompressed.
-const maxRequestBytes = 64 << 10
+// MaxRequestBytes bounds a request, which holds an id, a token and a number, also once decompressed.
+const MaxRequestBytes = 64 << 10
 
-// answerable answers what Connect would answer with no Connect error at all, or with one that clients misread: it calls a
-// body that is too large 429, and that says to come again. Everything else is left to Connect.
-func answerable(next http.Handler) http.Handler {
+// Form says how a procedure may be called.
+type Form int
+
+const (
+	PostOnly  Form = iota + 1
+	GetOrPost      // Connect has a form for GET where nothing is changed
+)
+
+// Answerable lets calls of some procedures through to next, Connect's handler of their service. It calls a body that is too
+// large 413 rather than 429, which says to come again. Everything else is left to Connect.
+func Answerable(procedures map[string]Form, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case alignv1connect.ConversationServiceSearchConversationsProcedure, alignv1connect.ConversationServiceListMessagesProcedure:
-		default:
+		form := procedures[r.URL.Path]
+		if form == 0 {
 			reply.Error(w, http.StatusNotFound, connect.CodeUnimplemented, "the service has no such method")
+			return
+		}
+		if r.Method == http.MethodGet && form != GetOrPost {
+			w.Header().Set("Allow", "POST")
+			reply.Error(w, http.StatusMethodNotAllowed, connect.CodeUnimplemented, "use POST")
 			return
 		}
 		switch r.Method {
 		case http.MethodPost:
-		case http.MethodGet: // Connect has a form for it, since nothing is changed
+		case http.MethodGet:
 			if encoding := r.URL.Query().Get("encoding"); encoding != "proto" && encoding != "json" {
 				unsupported(w)
 				return
@@ -38,7 +51,7 @@ func answerable(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		default:
-			w.Header().Set("Allow", "GET, POST")
+			w.Header().Set("Allow", map[Form]string{PostOnly: "POST", GetOrPost: "GET, POST"}[form])
 			reply.Error(w, http.StatusMethodNotAllowed, connect.CodeUnimplemented, "use POST")
 			return
 		}
@@ -51,12 +64,12 @@ func answerable(next http.Handler) http.Handler {
 			unsupported(w)
 			return
 		}
-		body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBytes+1))
+		body, err := io.ReadAll(io.LimitReader(r.Body, MaxRequestBytes+1))
 		if err != nil {
 			reply.Error(w, http.StatusBadRequest, connect.CodeInvalidArgument, "body cannot be read: it ends early")
 			return
 		}
-		if len(body) > maxRequestBytes || zipped(r) && len(body) > 0 && unzipsToMore(body) {
+		if len(body) > MaxRequestBytes || zipped(r) && len(body) > 0 && unzipsToMore(body) {
 			reply.Error(w, http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, "request too large: the limit is 64 KiB")
 			return
 		}
@@ -87,6 +100,6 @@ func unzipsToMore(body []byte) bool {
 	if err != nil {
 		return false
 	}
-	n, _ := io.Copy(io.Discard, io.LimitReader(plain, maxRequestBytes+1)) // damage is for Connect to find
-	return n > maxRequestBytes
+	n, _ := io.Copy(io.Discard, io.LimitReader(plain, MaxRequestBytes+1)) // damage is for Connect to find
+	return n > MaxRequestBytes
 }
