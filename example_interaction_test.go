@@ -215,3 +215,23 @@ func ExampleSessionHandle_ThumbsUp() {
 	}
 	// Output: <nil> 2 thumbs_up
 }
+
+func ExampleSessionHandle_Feedback() {
+	ctx := context.Background()
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+
+	s := client.Session("s1")
+	s.User(ctx, "Where is my order?")
+	s.Assistant(ctx, "Which order?")
+	s.Feedback(ctx, align.MessageFeedback{Type: align.ThumbsDown, Comment: "I have one only."}) // on the latest answer
+	s.End(ctx, align.SessionEnd{Resolution: align.ResolutionEscalated})
+	client.Close(ctx)
+
+	got := srv.Session("s1")
+	fmt.Println(got.Feedback[0].Index, got.Feedback[0].Comment)
+	fmt.Println(got.Closed, got.Resolution)
+	// Output:
+	// 2 I have one only.
+	// true escalated
+}

@@ -216,3 +216,57 @@ func ExampleClient_IdentifyUser() {
 	fmt.Println(err, user.DisplayName, user.Company.Name, user.Traits["plan"])
 	// Output: <nil> Ada Example pro
 }
+
+func ExampleClient_CloseSession() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+	ctx := context.Background()
+
+	client.OpenSession(ctx, align.Session{ID: "s1", UserID: "u1"})
+	client.CloseSession(ctx, align.SessionEnd{
+		SessionID: "s1", Reason: align.CloseTransfer, Status: align.StatusAgent, Transfer: new(true),
+	})
+	client.Close(ctx)
+
+	s := srv.Session("s1")
+	fmt.Println(s.Closed, s.CloseReason, s.Status, *s.Transfer)
+	// Output: true transfer agent true
+}
+
+func ExampleClient_CreateSessionFeedback() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+	ctx := context.Background()
+
+	client.CreateSessionFeedback(ctx, align.SessionFeedback{
+		SessionID: "s1", Type: align.ThumbsUp, Score: align.Score{Value: 4, Min: 1, Max: 5}, Comment: "Quick.",
+	})
+	client.Close(ctx)
+
+	for _, f := range srv.Session("s1").Feedback {
+		fmt.Println(f.Index, f.Type, f.Score.Value, f.Comment)
+	}
+	// Output: 0 thumbs_up 4 Quick.
+}
+
+func ExampleGeneration() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+	ctx := context.Background()
+
+	client.CreateMessage(ctx, align.Message{
+		SessionID: "s1", Index: 2, Role: align.RoleAssistant, Content: "On its way.",
+		Generation: &align.Generation{
+			Model: "small-2", Latency: new(1200 * time.Millisecond), InputTokens: new(int64(310)), OutputTokens: new(int64(7)),
+			ToolCalls: []align.ToolCall{{Name: "orders", Arguments: `{"user":"u1"}`, Result: `{"state":"shipped"}`}},
+		},
+	})
+	client.Close(ctx)
+
+	g := srv.Session("s1").Message(2).Generation
+	fmt.Println(g.Model, *g.Latency, *g.OutputTokens, g.ToolCalls[0].Name)
+	fmt.Println(g.Success == nil) // not said, and no false
+	// Output:
+	// small-2 1.2s 7 orders
+	// true
+}
