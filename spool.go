@@ -265,10 +265,10 @@ func (b *buffer) adopt(s *spool, left *recovered) (drops []Drop) {
 		}
 		s.old[len(s.old)-1].events += waiting
 	}
-	b.tally.accepted += uint64(corrupt)
-	b.tally.recovered += uint64(corrupt)
-	b.tally.dropped[DropCorrupt] += uint64(corrupt)
 	for range corrupt {
+		b.tally.accepted++
+		b.tally.recovered++
+		b.tally.dropped[DropCorrupt]++
 		drops = append(drops, Drop{Reason: DropCorrupt})
 	}
 	return drops

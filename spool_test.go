@@ -84,7 +84,7 @@ func TestSpooledEventsOutliveTheProcess(t *testing.T) {
 
 		rec := &recorder{}
 		next := spoolClient(t, after, rec, func(cfg *Config) { cfg.Senders = 2 })
-		if s := next.Stats(); s.Recovered != 3000 || s.Accepted != 3000 || s.Pending != 3000 {
+		if s := next.Stats(); s.Recovered != 3000 || s.Accepted != 3000 || s.Pending+s.Delivered != 3000 || len(s.Dropped) != 0 {
 			t.Errorf("%+v", s)
 		}
 		finish(t, next)
