@@ -741,13 +741,6 @@ func (b *buffer) hold(events, size int, force bool) (space <-chan struct{}, err 
 	return nil, nil
 }
 
-func (b *buffer) nextSpace() <-chan struct{} {
-	if b.space == nil {
-		b.space = make(chan struct{})
-	}
-	return b.space
-}
-
 // roomFor returns nil if size bytes fit or nothing is on its way that could make room, else what to wait for.
 func (b *buffer) roomFor(size int) (space <-chan struct{}) {
 	b.mu.Lock()

@@ -171,9 +171,7 @@ func (b *buffer) add(ctx context.Context, i int, entry []byte, sum uint32, now t
 	for !b.closed {
 		seg, where := b.place(i, len(entry), now)
 		if seg == nil && where != inFuture {
-			for j := range b.lanes { // a batch that fills the buffer is full, whatever its size
-				b.lanes[j].hurry()
-			}
+			b.hurry()
 			if err := b.makeRoom(ctx, len(entry), where, &dropped); err != nil {
 				b.tally.full++
 				return nil, dropped, err
@@ -217,9 +215,7 @@ func (b *buffer) addAll(ctx context.Context, items []item, entries []byte, now t
 		if fits {
 			break
 		}
-		for j := range b.lanes {
-			b.lanes[j].hurry()
-		}
+		b.hurry()
 		if !ever {
 			err = ErrBufferFull
 		} else {
@@ -421,10 +417,7 @@ func (b *buffer) halfFull() bool {
 // awaitSpace gives up the lock until something was settled. Everybody who waits is woken: whoever finds no room left
 // waits again.
 func (b *buffer) awaitSpace(ctx context.Context) error {
-	if b.space == nil {
-		b.space = make(chan struct{})
-	}
-	space := b.space
+	space := b.nextSpace()
 	b.mu.Unlock()
 	defer b.mu.Lock()
 	select {
@@ -433,6 +426,14 @@ func (b *buffer) awaitSpace(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrBufferFull, ctx.Err())
 	}
+}
+
+// nextSpace is closed when something is settled.
+func (b *buffer) nextSpace() <-chan struct{} {
+	if b.space == nil {
+		b.space = make(chan struct{})
+	}
+	return b.space
 }
 
 func (b *buffer) announceSpace() {
@@ -1039,6 +1040,13 @@ func (b *buffer) leave(waits []*barrier) {
 	for i := range b.lanes {
 		l := &b.lanes[i]
 		l.barriers = slices.DeleteFunc(l.barriers, func(w *barrier) bool { return slices.Contains(waits, w) })
+	}
+}
+
+// hurry makes everything ready to send: a batch that fills the buffer is full, whatever its size.
+func (b *buffer) hurry() {
+	for i := range b.lanes {
+		b.lanes[i].hurry()
 	}
 }
 

@@ -401,10 +401,7 @@ func appendDuration(b []byte, field protowire.Number, d *time.Duration) []byte {
 	if d == nil {
 		return b
 	}
-	b, at := beginMessage(b, field, 0)
-	b = appendUint(b, 1, uint64(*d/time.Second))
-	b = appendUint(b, 2, uint64(*d%time.Second))
-	return endMessage(b, at)
+	return appendSeconds(b, field, uint64(*d/time.Second), uint64(*d%time.Second))
 }
 
 // appendTimestamp writes a google.protobuf.Timestamp, or nothing for the zero time.
@@ -412,7 +409,11 @@ func appendTimestamp(b []byte, field protowire.Number, t time.Time) []byte {
 	if t.IsZero() {
 		return b
 	}
-	seconds, nanos := uint64(t.Unix()), uint64(t.Nanosecond()) // two's complement, as int64 is encoded
+	return appendSeconds(b, field, uint64(t.Unix()), uint64(t.Nanosecond())) // two's complement, as int64 is encoded
+}
+
+// appendSeconds writes the message that both are.
+func appendSeconds(b []byte, field protowire.Number, seconds, nanos uint64) []byte {
 	size := 0
 	if seconds != 0 {
 		size += 1 + protowire.SizeVarint(seconds)

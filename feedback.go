@@ -118,19 +118,11 @@ func (f *SessionFeedback) appendFields(b []byte) []byte {
 }
 
 // voteBeyondBase names what the base schema has no word for in a vote.
-func voteBeyondBase(of string, vote FeedbackType, w words, score Score, userID string) (fields []string) {
-	for _, f := range []struct {
-		name string
-		used bool
-	}{
-		{"Type", vote == ThumbsNone}, {"Comment", *w.comment != ""}, {"Reasons", len(*w.reasons) > 0},
-		{"Score", score != Score{}}, {"UserID", userID != ""},
-	} {
-		if f.used {
-			fields = append(fields, of+f.name)
-		}
-	}
-	return fields
+func voteBeyondBase(of string, vote FeedbackType, w words, score Score, userID string) []string {
+	return inUse(of,
+		fieldUse{"Type", vote == ThumbsNone}, fieldUse{"Comment", *w.comment != ""}, fieldUse{"Reasons", len(*w.reasons) > 0},
+		fieldUse{"Score", score != Score{}}, fieldUse{"UserID", userID != ""},
+	)
 }
 
 // words are what a voter wrote and ticked, where a feedback keeps them: the two kinds of feedback have them in common.

@@ -145,7 +145,7 @@ func (c *Client) Track(ctx context.Context, tracked TrackedInteraction) (id stri
 	if tracked.Latency != nil && isTimestamp(tracked.Timestamp) && !isTimestamp(tracked.Timestamp.Add(*tracked.Latency)) {
 		late = []error{&FieldError{Field: "TrackedInteraction.Latency", Rule: "time"}}
 	}
-	if err := c.refusing(c.rules.problems(&tracked), late, c.strictly("TrackedInteraction.Latency", tracked.Latency != nil)); err != nil {
+	if err := c.refusing(c.rules.problems(&tracked), late, c.strictly(tracked.beyondBase)); err != nil {
 		return "", err
 	}
 	start := InteractionStart{
@@ -335,8 +335,7 @@ func (in *Interaction) finish(result InteractionResult) (*exchange, error) {
 		return nil, ErrEnded
 	}
 	if err := c.refusing(c.rules.problems(&in.start), c.rules.problems(&result),
-		c.strictly("InteractionResult.Latency", result.Latency != nil),
-		c.strictly("InteractionResult.Generation", result.Generation != nil)); err != nil {
+		c.strictly(result.beyondBase)); err != nil {
 		return nil, err
 	}
 	answer := in.answer()
@@ -424,12 +423,12 @@ func (in *Interaction) end(answer *Message, telling bool) *exchange {
 	return e
 }
 
-// strictly returns a problem where a field that the base schema has no word for is used and only that may be sent.
-func (c *Client) strictly(field string, used bool) []error {
-	if c.cfg.Strict && used {
-		return []error{&FieldError{Field: field, Rule: "strict"}}
-	}
-	return nil
+func (t *TrackedInteraction) beyondBase() []string {
+	return inUse("TrackedInteraction.", fieldUse{"Latency", t.Latency != nil})
+}
+
+func (r *InteractionResult) beyondBase() []string {
+	return inUse("InteractionResult.", fieldUse{"Latency", r.Latency != nil}, fieldUse{"Generation", r.Generation != nil})
 }
 
 // exchange is what is recorded of an interaction.

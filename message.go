@@ -116,17 +116,11 @@ func (m *Message) redact(mask func(string) string) {
 	}
 }
 
-func (m *Message) beyondBase() (fields []string) {
-	if m.Role != RoleUser && m.Role != RoleAssistant {
-		fields = append(fields, "Message.Role")
-	}
-	if m.Intent != nil {
-		fields = append(fields, "Message.Intent")
-	}
-	if m.Generation != nil {
-		fields = append(fields, "Message.Generation")
-	}
-	return fields
+func (m *Message) beyondBase() []string {
+	return inUse("Message.",
+		fieldUse{"Role", m.Role != RoleUser && m.Role != RoleAssistant},
+		fieldUse{"Intent", m.Intent != nil}, fieldUse{"Generation", m.Generation != nil},
+	)
 }
 
 // keeps reports whether the message is a plain one, text of a user or an assistant, that keeps the limits its tags state.

@@ -1,10 +1,8 @@
 package align
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"hash/maphash"
 	"slices"
@@ -75,13 +73,33 @@ func (c *Client) prepare(p payload) (left payload, reason DropReason, cut bool, 
 // check puts p into its normal form and holds it against the limits. What breaks them is counted.
 func (c *Client) check(p payload) error {
 	p.normalize()
-	problems := c.rules.problems(p)
+	return c.refusing(c.rules.problems(p), c.strictly(p.beyondBase))
+}
+
+// strictly returns a problem for each field in use that the base schema has no word for, where only that may be sent.
+func (c *Client) strictly(beyondBase func() []string) (problems []error) {
 	if c.cfg.Strict {
-		for _, field := range p.beyondBase() {
+		for _, field := range beyondBase() {
 			problems = append(problems, &FieldError{Field: field, Rule: "strict"})
 		}
 	}
-	return c.refusing(problems)
+	return problems
+}
+
+// fieldUse says whether a field is used.
+type fieldUse struct {
+	name string
+	used bool
+}
+
+// inUse names the fields of a struct that are used.
+func inUse(of string, fields ...fieldUse) (names []string) {
+	for _, f := range fields {
+		if f.used {
+			names = append(names, of+f.name)
+		}
+	}
+	return names
 }
 
 // refusing counts the call whose problems these are, if there are any, and returns them joined. A disabled client accepts
@@ -189,46 +207,6 @@ func (c *Client) redact(p payload) {
 		}
 		*props = masked
 	}
-}
-
-// redactData returns data with every string masked, in maps and slices of its own. What is of no kind of JSON's own, such as
-// a []string or a struct, may have strings in it, too: it becomes what it will be as JSON.
-func redactData(data map[string]any, mask func(string) string) map[string]any {
-	if data == nil {
-		return nil
-	}
-	return mapStrings(plainData(data), mask).(map[string]any)
-}
-
-// plainData returns a copy of data that has been checked, with nothing in it but what [mapStrings] knows its way in.
-func plainData(value any) any {
-	switch v := value.(type) {
-	case nil, string, bool, json.Number, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
-		return v
-	case []any:
-		list := make([]any, len(v))
-		for i := range v {
-			list[i] = plainData(v[i])
-		}
-		return list
-	case map[string]any:
-		object := make(map[string]any, len(v))
-		for k := range v {
-			object[k] = plainData(v[k])
-		}
-		return object
-	}
-	encoded, err := json.Marshal(value)
-	if err != nil {
-		return nil // another time it could be encoded
-	}
-	var plain any
-	d := json.NewDecoder(bytes.NewReader(encoded))
-	d.UseNumber()
-	if d.Decode(&plain) != nil {
-		return nil
-	}
-	return plain
 }
 
 // beforeSend asks the hook and returns what it has left of the event, or why the event is to be dropped.

@@ -71,19 +71,11 @@ func (s *Session) redact(mask func(string) string) {
 
 func (s *Session) withholdContent() { s.Title = "" }
 
-func (s *Session) beyondBase() (fields []string) {
-	for _, f := range []struct {
-		name string
-		used bool
-	}{
-		{"Channel", s.Channel != ""}, {"Source", s.Source != ""}, {"Language", s.Language != ""},
-		{"Labels", len(s.Labels) > 0}, {"TestMode", s.TestMode}, {"Data", len(s.Data) > 0},
-	} {
-		if f.used {
-			fields = append(fields, "Session."+f.name)
-		}
-	}
-	return fields
+func (s *Session) beyondBase() []string {
+	return inUse("Session.",
+		fieldUse{"Channel", s.Channel != ""}, fieldUse{"Source", s.Source != ""}, fieldUse{"Language", s.Language != ""},
+		fieldUse{"Labels", len(s.Labels) > 0}, fieldUse{"TestMode", s.TestMode}, fieldUse{"Data", len(s.Data) > 0},
+	)
 }
 
 func (s *Session) normalize() {
@@ -180,20 +172,12 @@ func (s *SessionEnd) own() {
 	s.Transfer, s.Completed, s.Labels = clone(s.Transfer), clone(s.Completed), slices.Clone(s.Labels)
 }
 
-func (s *SessionEnd) beyondBase() (fields []string) {
-	for _, f := range []struct {
-		name string
-		used bool
-	}{
-		{"Reason", s.Reason != CloseExplicit}, {"EndTime", !s.EndTime.IsZero()}, {"Status", s.Status != ""},
-		{"Resolution", s.Resolution != ""}, {"Transfer", s.Transfer != nil}, {"Completed", s.Completed != nil},
-		{"Labels", len(s.Labels) > 0},
-	} {
-		if f.used {
-			fields = append(fields, "SessionEnd."+f.name)
-		}
-	}
-	return fields
+func (s *SessionEnd) beyondBase() []string {
+	return inUse("SessionEnd.",
+		fieldUse{"Reason", s.Reason != CloseExplicit}, fieldUse{"EndTime", !s.EndTime.IsZero()}, fieldUse{"Status", s.Status != ""},
+		fieldUse{"Resolution", s.Resolution != ""}, fieldUse{"Transfer", s.Transfer != nil}, fieldUse{"Completed", s.Completed != nil},
+		fieldUse{"Labels", len(s.Labels) > 0},
+	)
 }
 
 func (s *SessionEnd) normalize() {

@@ -169,30 +169,20 @@ func (c *Client) checkTranscript(t *Transcript) error {
 	if _, ok := encodeData(t.data()); !ok {
 		problems = append(problems, &FieldError{Field: "Transcript", Rule: "setting", Limit: "of no more than 16384 bytes in what is kept as session data"})
 	}
-	if c.cfg.Strict {
-		for _, field := range t.beyondBase() {
-			problems = append(problems, &FieldError{Field: field, Rule: "strict"})
-		}
-	}
+	problems = append(problems, c.strictly(t.beyondBase)...)
 	return errors.Join(problems[:min(len(problems), maxProblems)]...)
 }
 
-func (t *Transcript) beyondBase() (fields []string) {
-	for _, f := range []struct {
-		name string
-		used bool
-	}{
-		{"End", !t.End.IsZero()}, {"Duration", t.Duration != nil}, {"Transfer", t.Transfer != nil}, {"Completed", t.Completed != nil},
-		{"CustomerPhone", t.CustomerPhone != ""}, {"AgentVersion", t.AgentVersion != ""},
-		{"CustomerEmail", !isAtMost(t.CustomerEmail, maxEmail)},
-		{"ExternalCompanyID", t.ExternalCompanyID != ""}, {"ExternalCompanyName", t.ExternalCompanyName != ""},
-		{"ExternalCompanyType", t.ExternalCompanyType != ""}, {"Source", t.Source != ""},
-		{"TextURL", t.TextURL != ""}, {"AudioURL", t.AudioURL != ""},
-	} {
-		if f.used {
-			fields = append(fields, "Transcript."+f.name)
-		}
-	}
+func (t *Transcript) beyondBase() []string {
+	fields := inUse("Transcript.",
+		fieldUse{"End", !t.End.IsZero()}, fieldUse{"Duration", t.Duration != nil},
+		fieldUse{"Transfer", t.Transfer != nil}, fieldUse{"Completed", t.Completed != nil},
+		fieldUse{"CustomerPhone", t.CustomerPhone != ""}, fieldUse{"AgentVersion", t.AgentVersion != ""},
+		fieldUse{"CustomerEmail", !isAtMost(t.CustomerEmail, maxEmail)},
+		fieldUse{"ExternalCompanyID", t.ExternalCompanyID != ""}, fieldUse{"ExternalCompanyName", t.ExternalCompanyName != ""},
+		fieldUse{"ExternalCompanyType", t.ExternalCompanyType != ""}, fieldUse{"Source", t.Source != ""},
+		fieldUse{"TextURL", t.TextURL != ""}, fieldUse{"AudioURL", t.AudioURL != ""},
+	)
 	for i, line := range t.Lines {
 		if role := transcriptRoles[line.Role]; role != "" && role != RoleUser && role != RoleAssistant {
 			fields = append(fields, fmt.Sprintf("Transcript.Lines[%d].Role", i))

@@ -81,14 +81,8 @@ func (u *User) own() {
 
 func (u *User) redact(mask func(string) string) { u.Traits = redactData(u.Traits, mask) }
 
-func (u *User) beyondBase() (fields []string) {
-	if u.Company != nil {
-		fields = append(fields, "User.Company")
-	}
-	if len(u.Traits) > 0 {
-		fields = append(fields, "User.Traits")
-	}
-	return fields
+func (u *User) beyondBase() []string {
+	return inUse("User.", fieldUse{"Company", u.Company != nil}, fieldUse{"Traits", len(u.Traits) > 0})
 }
 
 func (u *User) appendFields(b []byte) []byte {

@@ -1,6 +1,7 @@
 package align
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -168,31 +169,66 @@ func encodeData(data map[string]any) (object string, ok bool) {
 
 // cloneData returns a copy of data that shares no map or slice of JSON's kind with it.
 func cloneData(data map[string]any) map[string]any {
+	same := func(v any) any { return v }
+	return mapData(data, func(s string) string { return s }, same)
+}
+
+// redactData returns data with every string masked, in maps and slices of its own. What is of no kind of JSON's own, such as
+// a []string or a struct, may have strings in it, too: it becomes what it will be as JSON.
+func redactData(data map[string]any, mask func(string) string) map[string]any {
+	var other func(any) any
+	other = func(v any) any {
+		switch v.(type) {
+		case nil, bool, json.Number, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
+			return v
+		}
+		return mapStrings(asJSON(v), mask, other)
+	}
+	return mapData(data, mask, other)
+}
+
+// asJSON returns what a value is as JSON, in kinds of JSON's own; nil if it cannot be encoded this time.
+func asJSON(value any) (plain any) {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(encoded))
+	d.UseNumber()
+	if d.Decode(&plain) != nil {
+		return nil
+	}
+	return plain
+}
+
+// mapData is mapStrings of an object. Nil stays nil.
+func mapData(data map[string]any, f func(string) string, other func(any) any) map[string]any {
 	if data == nil {
 		return nil
 	}
-	return mapStrings(data, func(s string) string { return s }).(map[string]any)
+	return mapStrings(data, f, other).(map[string]any)
 }
 
-// mapStrings returns a copy of a JSON value with f applied to every string in it, but keys.
-func mapStrings(value any, f func(string) string) any {
+// mapStrings returns a copy of a JSON value with f applied to every string in it, but keys, and other to what is neither
+// string, list nor object.
+func mapStrings(value any, f func(string) string, other func(any) any) any {
 	switch v := value.(type) {
 	case string:
 		return f(v)
 	case []any:
 		list := make([]any, len(v))
 		for i := range v {
-			list[i] = mapStrings(v[i], f)
+			list[i] = mapStrings(v[i], f, other)
 		}
 		return list
 	case map[string]any:
 		object := make(map[string]any, len(v))
 		for k := range v {
-			object[k] = mapStrings(v[k], f)
+			object[k] = mapStrings(v[k], f, other)
 		}
 		return object
 	}
-	return value
+	return other(value)
 }
 
 // isPropertyKey matches PropertyKeyPattern.

@@ -12,11 +12,16 @@ import (
 // decided outside Connect's own handlers, which write the same form, and for the statuses Connect has no code for (413,
 // 415). The message goes to the sender as it is: it must not quote keys or content.
 func Error(w http.ResponseWriter, status int, code connect.Code, message string) {
-	body, err := json.Marshal(struct {
+	JSON(w, status, struct {
 		Code    connect.Code `json:"code"`
 		Message string       `json:"message"`
 	}{code, message})
-	if err != nil { // a code and a string always marshal
+}
+
+// JSON answers with a value of which every field marshals: texts, numbers and booleans do.
+func JSON(w http.ResponseWriter, status int, value any) {
+	body, err := json.Marshal(value)
+	if err != nil {
 		panic(err)
 	}
 	w.Header().Set("Content-Type", "application/json")

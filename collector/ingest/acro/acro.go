@@ -41,7 +41,6 @@ package acro
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -147,7 +146,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request) {
 	}
 	h.taker.Unknown(told.unknown)
 	h.log(r.Context(), slog.LevelDebug, "conversation taken in", http.StatusOK, "project", key.Project, "lines", len(told.Lines), "unknown_fields", told.unknown)
-	answer(w, http.StatusOK, map[string]string{"conversationId": told.ConversationID, "requestId": requestID(r.Context())})
+	reply.JSON(w, http.StatusOK, map[string]string{"conversationId": told.ConversationID, "requestId": requestID(r.Context())})
 }
 
 // mayTell checks that the application in the path is the key's project.
@@ -181,21 +180,11 @@ func (h *handler) refuseWith(w http.ResponseWriter, r *http.Request, refused *in
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, status int, message string) {
 	h.taker.Refuse(status)
 	h.log(r.Context(), slog.LevelInfo, "conversation refused", status, "reason", message)
-	answer(w, status, map[string]string{"error": message, "requestId": requestID(r.Context())})
+	reply.JSON(w, status, map[string]string{"error": message, "requestId": requestID(r.Context())})
 }
 
 func (h *handler) log(ctx context.Context, level slog.Level, message string, status int, args ...any) {
 	h.taker.Log().Log(ctx, level, message, append(args, "status", status, "request_id", requestID(ctx))...)
-}
-
-func answer(w http.ResponseWriter, status int, fields map[string]string) {
-	body, err := json.Marshal(fields)
-	if err != nil { // strings always marshal
-		panic(err)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client has gone; nobody is left to tell
 }
 
 // fieldError says which field of a request is no good, and by what rule.

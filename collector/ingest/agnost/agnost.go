@@ -50,7 +50,6 @@
 package agnost
 
 import (
-	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -59,6 +58,7 @@ import (
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/ingest"
+	"github.com/openalign/align/collector/reply"
 )
 
 // Where the dialect is served.
@@ -140,7 +140,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, read reader) {
 		return
 	}
 	h.taker.Unknown(o.unknown())
-	respond(w, http.StatusOK, answer)
+	reply.JSON(w, http.StatusOK, answer)
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, refused *ingest.Refusal) {
@@ -148,17 +148,7 @@ func (h *Handler) refuse(w http.ResponseWriter, refused *ingest.Refusal) {
 	if refused.RetryAfter {
 		w.Header().Set("Retry-After", "1")
 	}
-	respond(w, refused.Status, map[string]any{"error": refused.Message})
-}
-
-func respond(w http.ResponseWriter, status int, fields map[string]any) {
-	body, err := json.Marshal(fields)
-	if err != nil { // strings and booleans always marshal
-		panic(err)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client has gone; nobody is left to tell
+	reply.JSON(w, refused.Status, map[string]any{"error": refused.Message})
 }
 
 // fieldError says which field of a request is no good, and by what rule.

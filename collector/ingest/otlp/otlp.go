@@ -48,7 +48,6 @@
 package otlp
 
 import (
-	"encoding/json"
 	"mime"
 	"net/http"
 	"strconv"
@@ -203,23 +202,19 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, refused *ingest
 	if refused.RetryAfter {
 		w.Header().Set("Retry-After", "1")
 	}
-	var body []byte
-	if media := mediaType(r); media == typeProto {
-		w.Header().Set("Content-Type", typeProto)
-		body = protowire.AppendTag(body, 1, protowire.VarintType)
-		body = protowire.AppendVarint(body, uint64(code))
-		body = protowire.AppendTag(body, 2, protowire.BytesType)
-		body = protowire.AppendString(body, refused.Message)
-	} else {
-		w.Header().Set("Content-Type", typeJSON)
-		var err error
-		if body, err = json.Marshal(struct {
+	if mediaType(r) != typeProto {
+		reply.JSON(w, refused.Status, struct {
 			Code    int    `json:"code"`
 			Message string `json:"message"`
-		}{code, refused.Message}); err != nil { // a number and a string always marshal
-			panic(err)
-		}
+		}{code, refused.Message})
+		return
 	}
+	var body []byte
+	body = protowire.AppendTag(body, 1, protowire.VarintType)
+	body = protowire.AppendVarint(body, uint64(code))
+	body = protowire.AppendTag(body, 2, protowire.BytesType)
+	body = protowire.AppendString(body, refused.Message)
+	w.Header().Set("Content-Type", typeProto)
 	w.WriteHeader(refused.Status)
 	_, _ = w.Write(body)
 }

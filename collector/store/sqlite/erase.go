@@ -55,8 +55,17 @@ type eraser struct {
 
 // findTaken finds the sessions of others that once were taken for the user's.
 func (e *eraser) findTaken(ctx context.Context) error {
-	rows, err := e.conn.QueryContext(ctx, `SELECT id FROM sessions WHERE project = ?1 AND odd & ?2 <> 0
+	return e.eachSession(ctx, func(id string) {
+		if !e.own[id] {
+			e.taken[id] = nil
+		}
+	}, `SELECT id FROM sessions WHERE project = ?1 AND odd & ?2 <> 0
 		AND ?3 IN (state ->> '$.users.low', state ->> '$.users.high')`, e.project, oddUsers, e.user)
+}
+
+// eachSession calls f with every id that a query selects.
+func (e *eraser) eachSession(ctx context.Context, f func(id string), query string, args ...any) error {
+	rows, err := e.conn.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -66,9 +75,7 @@ func (e *eraser) findTaken(ctx context.Context) error {
 		if err := rows.Scan(&id); err != nil {
 			return err
 		}
-		if !e.own[id] {
-			e.taken[id] = nil
-		}
+		f(id)
 	}
 	return rows.Err()
 }
@@ -117,20 +124,10 @@ func (e *eraser) run(ctx context.Context, actor string) (collector.Erased, error
 
 // findSessions finds the sessions that show the user.
 func (e *eraser) findSessions(ctx context.Context) error {
-	rows, err := e.conn.QueryContext(ctx, `SELECT id FROM sessions WHERE project = ? AND state ->> '$.first.user_id.v' = ?`, e.project, e.user)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
-		e.own[id] = true
-	}
+	err := e.eachSession(ctx, func(id string) { e.own[id] = true },
+		`SELECT id FROM sessions WHERE project = ? AND state ->> '$.first.user_id.v' = ?`, e.project, e.user)
 	e.got.Sessions = len(e.own)
-	return rows.Err()
+	return err
 }
 
 // facts empties the facts of the user's sessions, and all others that name the user.
