@@ -59,6 +59,7 @@ const (
 	TypeUserRecognize  = "user_recognize"
 	TypeMessageCreate  = "message_create"
 	TypeFeedbackCreate = "feedback_create"
+	TypeSessionUpdate  = "session_update" // ours: the base schema has no word for it
 )
 
 // SetAside is an event that was not good enough to be a fact. It is kept so that nothing is lost without a word.
@@ -102,10 +103,23 @@ type Conversation struct {
 	ID string
 	// UserID is that of the first opening by [Order] that named a user; it stays.
 	UserID string
-	// AssistantID and Title are of the last opening by [Order] that gave one.
+	// AssistantID and Title are of the last opening or update by [Order] that gave one.
 	AssistantID string
 	Title       string
-	// StartTime is the earliest of openings and messages.
+	// Source, Channel, Language, Status, Resolution and Data are each of the last event by [Order] that gave or cleared it.
+	// Status and Resolution are what the app said, in the words of the ingestion schema; most apps say nothing.
+	Source, Channel, Language string
+	Status, Resolution        string
+	Data                      string // a JSON object, or empty
+	// Labels are those of the last event by [Order] that gave any.
+	Labels []string
+	// Transfer and Completed are of the last event by [Order] that knew; nil is unknown.
+	Transfer, Completed *bool
+	// TestMode is true once an event said so.
+	TestMode bool
+	// Tags are those whose last event by [Order] added them, sorted. Runs have tags of their own.
+	Tags []string
+	// StartTime is the earliest of openings and messages; of a session of which only updates are known, of those.
 	StartTime time.Time
 	// LastActivity is the latest of openings, messages and the end times that closes report. Feedback is no activity.
 	LastActivity time.Time
@@ -116,8 +130,11 @@ type Conversation struct {
 	CloseReason string
 	// MessageCount counts distinct message indexes, without those behind the end of a transcript; see [Message].
 	MessageCount int
-	// Vote is the latest vote by [Order] on the session as a whole.
-	Vote Vote
+	// Vote is the latest vote by [Order] on the session as a whole; what follows came with it.
+	Vote    Vote
+	Comment string
+	Reasons []string
+	Score   *Score // nil is none
 	// Properties holds, key by key, the last value by [Order] of openings and closes; see [MaxProperties].
 	Properties map[string]string
 }
@@ -160,6 +177,9 @@ const (
 	VoteDown
 )
 
+// Score is a rating beside a thumb, on the scale that its app uses. Min and Max are 0 where the app did not say.
+type Score struct{ Value, Min, Max float64 }
+
 // Message is the current version of a message: of all events at its index, the last by [Order].
 //
 // An event that tells a whole transcript says how many messages there are. The last such event by [Order] hides every message
@@ -175,9 +195,40 @@ type Message struct {
 	Time     time.Time
 	Versions int // events at this index that differ in role or content
 	Vote     Vote
-	Comment  string // of the current vote
+	Comment  string // of the current vote, as Reasons and Score
+	Reasons  []string
+	Score    *Score // nil is none
+	// Detail is that of the last of this version's events by [Order] that had any.
+	Detail Detail
 	// Properties holds, key by key, the last value by [Order] of this version's events; see [MaxProperties].
 	Properties map[string]string
+}
+
+// Detail is what is known of how a message came about, most of it of answers. The zero value is nothing; nil is unknown.
+type Detail struct {
+	Latency             *time.Duration `json:"latency,omitempty"` // request to whole answer, in nanoseconds
+	TimeToFirstToken    *time.Duration `json:"ttft,omitempty"`
+	Success             *bool          `json:"success,omitempty"`
+	Incomplete          bool           `json:"incomplete,omitempty"` // the answer never came to its end
+	Error               string         `json:"error,omitempty"`
+	Outcome             string         `json:"outcome,omitempty"` // response_generated, not_understood, error, escalation_required or fallback
+	Intent              string         `json:"intent,omitempty"`
+	IntentNotMeaningful bool           `json:"intent_not_meaningful,omitempty"` // a greeting, say
+	Agent               string         `json:"agent,omitempty"`                 // who answered, with its version
+	Model               string         `json:"model,omitempty"`
+	RunID               string         `json:"run_id,omitempty"`
+	InputTokens         *int64         `json:"input_tokens,omitempty"`
+	OutputTokens        *int64         `json:"output_tokens,omitempty"`
+	Cost                *float64       `json:"cost,omitempty"` // US dollars
+	ToolCalls           []ToolCall     `json:"tool_calls,omitempty"`
+}
+
+// ToolCall is a tool that was called for an answer.
+type ToolCall struct {
+	ID        string `json:"id,omitempty"`
+	Name      string `json:"name,omitempty"`
+	Arguments string `json:"arguments,omitempty"`
+	Result    string `json:"result,omitempty"`
 }
 
 // User is a user, as its facts add up. Each field is the last by [Order] that was given; an absent one erases nothing.

@@ -27,7 +27,7 @@ func check(event *ingestionv1alpha.Event) Reason {
 		return reason
 	}
 	switch event.GetType() {
-	case collector.TypeSessionOpen, collector.TypeSessionClose:
+	case collector.TypeSessionOpen, collector.TypeSessionClose, collector.TypeSessionUpdate:
 		return checkSession(properties.GetSessionProperties())
 	case collector.TypeUserRecognize:
 		return checkUser(properties.GetUserProperties())

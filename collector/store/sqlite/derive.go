@@ -2,11 +2,15 @@ package sqlite
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
@@ -32,6 +36,16 @@ const (
 	regCompanyName = "company_name"
 	regCompanyType = "company_type"
 	regCreateTime  = "create_time" // RFC 3339
+	regSource      = "source"
+	regChannel     = "channel"
+	regLanguage    = "language"
+	regStatus      = "status"
+	regResolution  = "resolution"
+	regTransfer    = "transfer"  // true or false
+	regCompleted   = "completed" // true or false
+	regTestMode    = "test_mode" // true
+	regData        = "data"      // a JSON object
+	regLabels      = "labels"    // a JSON array of strings
 )
 
 // stamp is a fact's [collector.Order], in the form that is kept beside each value.
@@ -58,10 +72,30 @@ func (r *registers) set(name, value string, at stamp) {
 	if value == "" {
 		return
 	}
+	r.put(name, value, at)
+}
+
+// put adds a value, also an empty one: that there is none any more.
+func (r *registers) put(name, value string, at stamp) {
 	if *r == nil {
 		*r = registers{}
 	}
 	(*r)[name] = register{value, at}
+}
+
+// setBool adds what is known of yes or no.
+func (r *registers) setBool(name string, value *bool, at stamp) {
+	if value != nil {
+		r.put(name, strconv.FormatBool(*value), at)
+	}
+}
+
+// boolean returns what is known of yes or no.
+func (r registers) boolean(name string) *bool {
+	if known, err := strconv.ParseBool(r[name].Value); err == nil {
+		return &known
+	}
+	return nil
 }
 
 // joinLast adds o to r; of two values of a name the later fact's stays.
@@ -161,11 +195,13 @@ func (e *ending) join(o *ending) *ending {
 // session is what is known of a conversation, but for its messages and votes.
 type session struct {
 	First      registers `json:"first,omitempty"`    // the user
-	Last       registers `json:"last,omitempty"`     // assistant and title
+	Last       registers `json:"last,omitempty"`     // assistant, title, and how it went
 	Properties registers `json:"-"`                  // kept beside the rest, which every message changes
+	Texts      registers `json:"-"`                  // data and labels, likewise
 	Active     *span     `json:"active,omitempty"`   // openings and messages
 	Reported   *span     `json:"reported,omitempty"` // last activity, as closes report it
 	Closed     *span     `json:"closed,omitempty"`   // the same, or the close itself where it reports none
+	Updated    *span     `json:"updated,omitempty"`
 	Close      *closing  `json:"close,omitempty"`
 	Ending     *ending   `json:"ending,omitempty"`
 	Opened     bool      `json:"opened,omitempty"`
@@ -212,9 +248,11 @@ func (s *session) join(o *session) {
 	s.First.joinFirst(o.First)
 	s.Last.joinLast(o.Last)
 	s.Properties.joinProperties(o.Properties)
+	s.Texts.joinLast(o.Texts)
 	s.Active = s.Active.join(o.Active)
 	s.Reported = s.Reported.join(o.Reported)
 	s.Closed = s.Closed.join(o.Closed)
+	s.Updated = s.Updated.join(o.Updated)
 	s.Close = s.Close.join(o.Close)
 	s.Ending = s.Ending.join(o.Ending)
 	s.Opened = s.Opened || o.Opened
@@ -222,12 +260,15 @@ func (s *session) join(o *session) {
 }
 
 // times returns when the session started and was last active. A session of which only closes are known took place where
-// they say.
+// they say, and one of which only updates are known, when they were made.
 func (s *session) times() (start, last int64) {
-	if s.Active == nil {
+	switch {
+	case s.Active != nil:
+		return s.Active.From, s.Active.join(s.Reported).To
+	case s.Closed != nil:
 		return s.Closed.From, s.Closed.To
 	}
-	return s.Active.From, s.Active.join(s.Reported).To
+	return s.Updated.From, s.Updated.To
 }
 
 // user is what is known of a user; nothing but the id when only an opening named it.
@@ -251,6 +292,7 @@ type message struct {
 	time          int64
 	at            stamp
 	properties    registers
+	detail        string // a [collector.Detail] in JSON, or empty
 	version       []byte // its key, once the content is gone
 }
 
@@ -259,6 +301,7 @@ type version struct {
 	Time       int64     `json:"time"` // of the last of them
 	stamp                // of the last of them
 	Properties registers `json:"properties,omitempty"`
+	Detail     register  `json:"detail,omitzero"` // of the last of them that had any
 }
 
 func (v *version) join(o version) {
@@ -266,6 +309,9 @@ func (v *version) join(o version) {
 		v.Time, v.stamp = o.Time, o.stamp
 	}
 	v.Properties.joinProperties(o.Properties)
+	if o.Detail.compare(v.Detail.stamp) > 0 {
+		v.Detail = o.Detail
+	}
 }
 
 // vote is a voter's thumb on a message, or on the session as a whole where index is 0. A negative index is a turn's number
@@ -275,7 +321,16 @@ type vote struct {
 	voter   string
 	vote    collector.Vote
 	comment string
+	reasons string // a JSON array, or empty
+	score   *collector.Score
 	at      stamp
+}
+
+// tag is the word of one event on a tag of a session, or of a run of it.
+type tag struct {
+	run, name string
+	present   bool
+	at        stamp
 }
 
 // piece is what one fact says. Nil means nothing.
@@ -284,6 +339,7 @@ type piece struct {
 	session   *session
 	message   *message
 	vote      *vote
+	tags      []tag
 	userID    string
 	user      *user
 }
@@ -299,6 +355,8 @@ func derive(f *collector.Fact) (p piece) {
 		deriveOpen(&p, props, id)
 	case collector.TypeSessionClose:
 		deriveClose(&p, props, id)
+	case collector.TypeSessionUpdate:
+		deriveUpdate(&p, props, id)
 	case collector.TypeUserRecognize:
 		deriveUser(&p, props, id.stamp)
 	case collector.TypeMessageCreate:
@@ -324,9 +382,73 @@ func deriveOpen(p *piece, props *ingestionv1alpha.EventProperties, f told) {
 	}
 	s.First.set(regUserID, open.GetUserId(), f.stamp)
 	s.Ending = endingOf(open, f.stamp)
-	s.Last.set(regAssistantID, open.GetAssistantId(), f.stamp)
-	s.Last.set(regTitle, open.GetSessionTitle(), f.stamp)
+	s.name(open, f.stamp)
+	s.describe(open, f.stamp)
 	p.sessionID, p.session = open.GetSessionId(), s
+}
+
+// name takes what openings and updates may say, and closes may not.
+func (s *session) name(m *ingestionv1alpha.EventProperties_SessionProperties, id stamp) {
+	s.Last.set(regAssistantID, m.GetAssistantId(), id)
+	if slices.Contains(m.GetCleared(), "session_title") {
+		s.Last.put(regTitle, "", id)
+	}
+	s.Last.set(regTitle, m.GetSessionTitle(), id)
+}
+
+// describe takes what openings, closes and updates alike may say. A field that is cleared and given is given.
+func (s *session) describe(m *ingestionv1alpha.EventProperties_SessionProperties, id stamp) {
+	for _, field := range m.GetCleared() {
+		switch field {
+		case regData:
+			s.Texts.put(regData, "", id)
+		case regSource:
+			s.Last.put(regSource, "", id)
+		}
+	}
+	s.Last.set(regSource, m.GetSource(), id)
+	s.Last.set(regChannel, m.GetChannel(), id)
+	s.Last.set(regLanguage, m.GetLanguage(), id)
+	s.Last.set(regStatus, m.GetOutcome(), id)
+	s.Last.set(regResolution, m.GetLastResolution(), id)
+	s.Last.setBool(regTransfer, m.Transfer, id)
+	s.Last.setBool(regCompleted, m.Completed, id)
+	if m.GetTestMode() {
+		s.Last.put(regTestMode, "true", id)
+	}
+	s.Texts.set(regData, m.GetData(), id)
+	s.Texts.set(regLabels, list(m.GetLabels()), id)
+}
+
+// list returns texts as a JSON array, or nothing where there are none.
+func list(texts []string) string {
+	if len(texts) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(texts)
+	if err != nil {
+		return "" // texts are always good JSON
+	}
+	return string(text)
+}
+
+func deriveUpdate(p *piece, props *ingestionv1alpha.EventProperties, f told) {
+	m := props.GetSessionProperties()
+	if m.GetSessionId() == "" {
+		return
+	}
+	s := &session{Updated: at(f.Time), Properties: properties(props, f.stamp)}
+	s.name(m, f.stamp)
+	s.describe(m, f.stamp)
+	p.sessionID, p.session = m.GetSessionId(), s
+	for _, name := range m.GetTagsRemoved() {
+		p.tags = append(p.tags, tag{m.GetRunId(), name, false, f.stamp})
+	}
+	for _, name := range m.GetTagsAdded() {
+		// One that is removed as well is there in the end.
+		p.tags = slices.DeleteFunc(p.tags, func(t tag) bool { return t.name == name })
+		p.tags = append(p.tags, tag{m.GetRunId(), name, true, f.stamp})
+	}
 }
 
 func deriveClose(p *piece, props *ingestionv1alpha.EventProperties, f told) {
@@ -340,6 +462,7 @@ func deriveClose(p *piece, props *ingestionv1alpha.EventProperties, f told) {
 		Ending:     endingOf(end, f.stamp),
 		Properties: properties(props, f.stamp),
 	}
+	s.describe(end, f.stamp)
 	if ns, ok := f.nanos(end.GetSessionEndTime()); ok {
 		s.Reported = at(ns)
 	}
@@ -388,6 +511,7 @@ func deriveMessage(p *piece, props *ingestionv1alpha.EventProperties, f told) {
 		time:       created,
 		at:         f.stamp,
 		properties: properties(props, f.stamp),
+		detail:     detail(m),
 	}
 	if p.message.index < 1 {
 		p.message.index = collector.Place(place, fromNanos(f.orTime(place.GetTime())))
@@ -395,6 +519,48 @@ func deriveMessage(p *piece, props *ingestionv1alpha.EventProperties, f told) {
 	if place.GetAnswer() {
 		p.message.turn = collector.TurnNumber(place.GetTurn())
 	}
+}
+
+// detail returns what is known of how a message came about, in JSON, or nothing where nothing is known.
+func detail(m *ingestionv1alpha.EventProperties_MessageProperties) string {
+	d := collector.Detail{
+		Latency:             duration(m.GetLatency()),
+		TimeToFirstToken:    duration(m.GetTimeToFirstToken()),
+		Success:             m.Success,
+		Incomplete:          m.GetIncomplete(),
+		Error:               m.GetError(),
+		Outcome:             m.GetOutcome(),
+		Intent:              m.GetIntent().GetName(),
+		IntentNotMeaningful: m.GetIntent().GetNotMeaningful(),
+		Agent:               m.GetAgent(),
+		Model:               m.GetModel(),
+		RunID:               m.GetRunId(),
+		InputTokens:         m.InputTokens,
+		OutputTokens:        m.OutputTokens,
+		Cost:                m.Cost,
+	}
+	if d.Cost != nil && (math.IsNaN(*d.Cost) || math.IsInf(*d.Cost, 0)) {
+		d.Cost = nil // no number, and none in JSON
+	}
+	for _, call := range m.GetToolCalls() {
+		d.ToolCalls = append(d.ToolCalls, collector.ToolCall{ID: call.GetId(), Name: call.GetName(), Arguments: call.GetArguments(), Result: call.GetResult()})
+	}
+	if reflect.ValueOf(d).IsZero() {
+		return ""
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		return "" // it holds nothing that JSON cannot
+	}
+	return string(text)
+}
+
+// duration returns a length of time that is known and makes sense.
+func duration(d *durationpb.Duration) *time.Duration {
+	if !d.IsValid() || d.GetSeconds() < 0 || d.GetNanos() < 0 {
+		return nil
+	}
+	return new(d.AsDuration())
 }
 
 func endingOf(m *ingestionv1alpha.EventProperties_SessionProperties, id stamp) *ending {
@@ -406,7 +572,10 @@ func endingOf(m *ingestionv1alpha.EventProperties_SessionProperties, id stamp) *
 
 func deriveFeedback(p *piece, props *ingestionv1alpha.EventProperties, id stamp) {
 	m := props.GetFeedbackProperties()
-	v := &vote{voter: m.GetUserId(), comment: m.GetComment(), at: id}
+	v := &vote{voter: m.GetUserId(), comment: m.GetComment(), reasons: list(m.GetReasons()), at: id}
+	if m.Score != nil {
+		v.score = &collector.Score{Value: m.GetScore(), Min: m.GetScoreMin(), Max: m.GetScoreMax()}
+	}
 	switch m.GetType() {
 	case "thumbs_up":
 		v.vote = collector.VoteUp

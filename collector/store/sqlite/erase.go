@@ -97,7 +97,7 @@ func (e *eraser) forgetName(context.Context) error {
 			if others != nil {
 				s.Users = &names{others.Low, others.High, true}
 			}
-		}, func(registers) {})
+		}, func(_, _ registers) {})
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func (e *eraser) sessions(ctx context.Context) error {
 			if s.Users != nil {
 				s.Users = &names{e.pseudonym, e.pseudonym, s.Users.Several}
 			}
-		}, func(r registers) { clear(r) })
+		}, func(properties, texts registers) { clear(properties); clear(texts) })
 		if err != nil {
 			return err
 		}
@@ -195,8 +195,11 @@ func (e *eraser) sessions(ctx context.Context) error {
 		if _, err := exec(e.eraseComments, e.project, id); err != nil {
 			return err
 		}
+		if _, err := exec(e.eraseTags, e.project, id); err != nil {
+			return err
+		}
 	}
-	n, err := e.conn.ExecContext(ctx, `UPDATE votes SET voter = ?, comment = '' WHERE project = ? AND voter = ?`, e.pseudonym, e.project, e.user)
+	n, err := e.conn.ExecContext(ctx, `UPDATE votes SET voter = ?, comment = '', reasons = '' WHERE project = ? AND voter = ?`, e.pseudonym, e.project, e.user)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 const (
 	contentMarker  = "Xq7-content-Xq7"
 	identityMarker = "Xq7-identity-Xq7"
+	labelMarker    = "Xq7-label-Xq7" // of tags, labels and reasons: an erasure takes them, retention does not
 )
 
 // marked returns conversations of the user to be erased, and of another, in which everything that can be is a marker.
@@ -44,11 +45,12 @@ func marked(user string, n int, at time.Time) collector.Batch {
 	for i := range 4 { // two versions of each
 		add(collector.TypeMessageCreate, &props{ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{
 			MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{SessionId: session, MessageIndexHint: int32(1 + i/2), MessageRole: 1,
-				MessageContent: strings.Repeat(contentMarker+" ", 1+400*(i%2)) + fmt.Sprint(i), Error: contentMarker}}})
+				MessageContent: strings.Repeat(contentMarker+" ", 1+400*(i%2)) + fmt.Sprint(i), Error: contentMarker,
+				ToolCalls: []*ingestionv1alpha.EventProperties_MessageProperties_ToolCall{{Name: "search", Result: contentMarker}}}}})
 	}
 	add(collector.TypeFeedbackCreate, &props{ReservedProperties: &ingestionv1alpha.EventProperties_FeedbackProperties_{
 		FeedbackProperties: &ingestionv1alpha.EventProperties_FeedbackProperties{SessionId: session, MessageIndexHint: 1,
-			FeedbackTarget: ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE, Type: "thumbs_up", UserId: user, Comment: contentMarker}}})
+			FeedbackTarget: ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE, Type: "thumbs_up", UserId: user, Comment: contentMarker, Reasons: []string{labelMarker}}}})
 	// Beside what is shown by its index: an answer in a place, a vote on its turn, and a message behind the end.
 	add(collector.TypeMessageCreate, &props{ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{
 		MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{SessionId: session, MessageRole: 1, MessageContent: contentMarker,
@@ -60,6 +62,8 @@ func marked(user string, n int, at time.Time) collector.Batch {
 		MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{SessionId: session, MessageIndexHint: 9, MessageRole: 1, MessageContent: contentMarker}}})
 	add(collector.TypeSessionClose, &props{ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{
 		SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{SessionId: session, MessageCount: proto.Int32(2), Data: contentMarker}}})
+	add(collector.TypeSessionUpdate, &props{ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{
+		SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{SessionId: session, TagsAdded: []string{labelMarker}, Labels: []string{labelMarker}}}})
 	batch.SetAside = []collector.SetAside{
 		{EventID: user, Reason: "unreadable", Raw: []byte(fmt.Sprint(contentMarker, n, user)), ReceiveTime: at},
 		{EventID: contentMarker, Reason: "unreadable", Raw: []byte(`{"user":"` + escaped(user) + `","text":"` + contentMarker + fmt.Sprint(n) + `"}`), ReceiveTime: at},
@@ -144,6 +148,7 @@ func TestEraseLeavesNothingInTheFileButCounts(t *testing.T) {
 	first.Properties.CustomProperties = nil
 	other.Facts = append(other.Facts, collector.Fact{ID: "first", Event: first, Time: time.Unix(0, 0)})
 	other.Facts[1].Event.GetProperties().GetSessionProperties().SessionTitle = ""
+	other.Facts[1].Event.GetProperties().GetSessionProperties().Data = ""
 	other.Facts[1].Event.Properties.CustomProperties = nil
 	appendBatch(t, s, other)
 	all = append(all, other)
@@ -159,7 +164,7 @@ func TestEraseLeavesNothingInTheFileButCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (collector.Erased{Sessions: 30, Messages: 120, Votes: 61, Facts: 30*11 + 2, SetAside: 60}); got != want {
+	if want := (collector.Erased{Sessions: 30, Messages: 120, Votes: 61, Facts: 30*12 + 2, SetAside: 60}); got != want {
 		t.Errorf("erased %+v, want %+v", got, want)
 	}
 	check := func(when string) {
@@ -170,7 +175,7 @@ func TestEraseLeavesNothingInTheFileButCounts(t *testing.T) {
 		if hidden, placed, turns := unseen(t, s); hidden != 30 || placed != 30 || turns != 30 {
 			t.Errorf("%s: %d messages are hidden, %d in places, %d votes on turns; want 30 of each", when, hidden, placed, turns)
 		}
-		for _, marker := range []string{contentMarker, identityMarker} {
+		for _, marker := range []string{contentMarker, identityMarker, labelMarker} {
 			if in := found(t, file, marker); in != nil {
 				t.Errorf("%s: %s still in %v", when, marker, in)
 			}
@@ -260,7 +265,7 @@ func TestRetainTakesContentOutOfTheFileAndKeepsWhatIsYounger(t *testing.T) {
 	appendBatch(t, s, young)
 	before := totals(t, s)
 	got, err := s.Retain(t.Context(), collector.Retention{ContentBefore: now.Add(time.Minute)})
-	if want := (collector.Retained{Contents: 300 * 11, SetAside: 600}); err != nil || got != want {
+	if want := (collector.Retained{Contents: 300 * 12, SetAside: 600}); err != nil || got != want {
 		t.Errorf("took out %+v, %v; want %+v", got, err, want)
 	}
 	if err := s.Compact(t.Context()); err != nil {

@@ -20,6 +20,43 @@ type reader struct {
 	conversations, messages, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
 }
 
+// Columns of the latest vote v that stands, in the order in which shownVote takes them, and of conversations in that in which
+// scanConversation takes them.
+const (
+	voteColumns         = "coalesce(v.vote, 0), coalesce(v.comment, ''), coalesce(v.reasons, ''), v.score, v.score_min, v.score_max"
+	conversationColumns = "s.id, s.start_time, s.last_activity, s.message_count, s.state, coalesce(p.state, '{}'), coalesce(p.texts, '{}'), " +
+		`(SELECT json_group_array(tag ORDER BY tag) FROM tags t
+			WHERE t.project = s.project AND t.session_id = s.id AND t.run_id = '' AND t.present = 1), ` + voteColumns
+	conversationTables = `sessions s
+		LEFT JOIN session_properties p ON p.project = s.project AND p.session_id = s.id
+		LEFT JOIN votes v ON v.project = s.project AND v.session_id = s.id AND v.idx = 0
+			AND v.voter = (SELECT voter FROM votes w
+				WHERE w.project = s.project AND w.session_id = s.id AND w.idx = 0 AND w.vote <> 0
+				ORDER BY w.event_time DESC, w.event_id DESC LIMIT 1)`
+)
+
+// shownVote is a vote as a query returns it.
+type shownVote struct {
+	vote             collector.Vote
+	comment, reasons string
+	score, low, high sql.NullFloat64
+}
+
+// into returns where the columns of a vote go.
+func (v *shownVote) into() []any {
+	return []any{&v.vote, &v.comment, &v.reasons, &v.score, &v.low, &v.high}
+}
+
+func (v *shownVote) details() (reasons []string, score *collector.Score, err error) {
+	if v.score.Valid {
+		score = &collector.Score{Value: v.score.Float64, Min: v.low.Float64, Max: v.high.Float64}
+	}
+	if v.reasons != "" {
+		err = json.Unmarshal([]byte(v.reasons), &reasons)
+	}
+	return reasons, score, err
+}
+
 // keyColumns in the order in which scanKey takes them.
 const keyColumns = "hash, hint, project, scope, create_time, expire_time, last_used"
 
@@ -33,17 +70,12 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 		stmt  **sql.Stmt
 		query string
 	}{
-		// The vote of several voters is the latest of those that stand.
-		{&r.conversations, `SELECT id, start_time, last_activity, message_count, state,
-				coalesce((SELECT vote FROM votes v
-					WHERE v.project = s.project AND v.session_id = s.id AND v.idx = 0 AND vote <> 0
-					ORDER BY v.event_time DESC, v.event_id DESC LIMIT 1), 0),
-				coalesce((SELECT p.state FROM session_properties p WHERE p.project = s.project AND p.session_id = s.id), '{}')
-			FROM sessions s WHERE project = ? AND (start_time, id) < (?, ?)
-			ORDER BY start_time DESC, id DESC LIMIT ?`},
+		{&r.conversations, `SELECT ` + conversationColumns + ` FROM ` + conversationTables + `
+			WHERE s.project = ? AND (s.start_time, s.id) < (?, ?)
+			ORDER BY s.start_time DESC, s.id DESC LIMIT ?`},
 		// Votes on a turn are kept under its number. Messages in places have no index of their own: they are counted on from
 		// the last one that has, which is asked for once, and only where there are such.
-		{&r.messages, `SELECT m.idx, role, content, m.time, properties, versions, coalesce(v.vote, 0), coalesce(v.comment, ''),
+		{&r.messages, `SELECT m.idx, role, content, m.time, properties, detail, versions, ` + voteColumns + `,
 				CASE WHEN m.idx < ?5 THEN 0 ELSE
 					(SELECT coalesce(max(idx), 0) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx < ?5 AND hidden = 0) +
 					(SELECT count(*) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx >= ?5 AND idx <= ?3)
@@ -101,25 +133,55 @@ func (s *Store) Conversations(ctx context.Context, project string, page collecto
 
 func scanConversation(rows *sql.Rows) (c collector.Conversation, bytes int, err error) {
 	var (
-		start, last int64
-		text, props []byte
-		known       session
+		start, last              int64
+		text, props, texts, tags []byte
+		known                    session
+		vote                     shownVote
 	)
-	if err := rows.Scan(&c.ID, &start, &last, &c.MessageCount, &text, &c.Vote, &props); err != nil {
+	if err := rows.Scan(append([]any{&c.ID, &start, &last, &c.MessageCount, &text, &props, &texts, &tags}, vote.into()...)...); err != nil {
 		return c, 0, err
 	}
-	if err := errors.Join(json.Unmarshal(text, &known), json.Unmarshal(props, &known.Properties)); err != nil {
+	if err := errors.Join(json.Unmarshal(text, &known), json.Unmarshal(props, &known.Properties), json.Unmarshal(texts, &known.Texts)); err != nil {
 		return c, 0, err
 	}
-	c.UserID = known.First[regUserID].Value
-	c.AssistantID = known.Last[regAssistantID].Value
-	c.Title = known.Last[regTitle].Value
+	if err := known.show(&c); err != nil {
+		return c, 0, err
+	}
+	if string(tags) != "[]" {
+		if err := json.Unmarshal(tags, &c.Tags); err != nil {
+			return c, 0, err
+		}
+	}
+	c.Vote, c.Comment = vote.vote, vote.comment
+	if c.Reasons, c.Score, err = vote.details(); err != nil {
+		return c, 0, err
+	}
 	c.StartTime, c.LastActivity = fromNanos(start), fromNanos(last)
 	if known.Close != nil {
 		c.CloseTime, c.CloseReason = fromNanos(known.Close.Time), known.Close.Reason
 	}
-	c.Properties = known.Properties.values()
-	return c, len(c.ID) + len(text) + len(props), nil
+	return c, len(c.ID) + len(text) + len(props) + len(texts) + len(tags) + len(c.Comment), nil
+}
+
+// show fills in what the state says but for times.
+func (s *session) show(c *collector.Conversation) error {
+	c.UserID = s.First[regUserID].Value
+	c.AssistantID = s.Last[regAssistantID].Value
+	c.Title = s.Last[regTitle].Value
+	c.Source = s.Last[regSource].Value
+	c.Channel = s.Last[regChannel].Value
+	c.Language = s.Last[regLanguage].Value
+	c.Status = s.Last[regStatus].Value
+	c.Resolution = s.Last[regResolution].Value
+	c.Transfer = s.Last.boolean(regTransfer)
+	c.Completed = s.Last.boolean(regCompleted)
+	c.TestMode = s.Last[regTestMode].Value != ""
+	c.Data = s.Texts[regData].Value
+	c.Properties = s.Properties.values()
+	if labels := s.Texts[regLabels].Value; labels != "" {
+		return json.Unmarshal([]byte(labels), &c.Labels)
+	}
+	return nil
 }
 
 // Messages lists the current messages of a conversation by index, and the token of the next page. A page holds 100 where
@@ -163,16 +225,27 @@ func (s *Store) Messages(ctx context.Context, project, conversation string, page
 // scanMessage reads a message, its index as kept, and how many messages come before the first one in a place on this page.
 func scanMessage(rows *sql.Rows) (m collector.Message, index, before int64, bytes int, err error) {
 	var (
-		created int64
-		props   string
+		created       int64
+		props, detail string
+		vote          shownVote
 	)
-	if err := rows.Scan(&index, &m.Role, &m.Content, &created, &props, &m.Versions, &m.Vote, &m.Comment, &before); err != nil {
+	columns := append([]any{&index, &m.Role, &m.Content, &created, &props, &detail, &m.Versions}, vote.into()...)
+	if err := rows.Scan(append(columns, &before)...); err != nil {
 		return m, 0, 0, 0, err
+	}
+	m.Vote, m.Comment = vote.vote, vote.comment
+	if m.Reasons, m.Score, err = vote.details(); err != nil {
+		return m, 0, 0, 0, err
+	}
+	if detail != "" {
+		if err := json.Unmarshal([]byte(detail), &m.Detail); err != nil {
+			return m, 0, 0, 0, err
+		}
 	}
 	m.Index = int32(min(index, math.MaxInt32))
 	m.Time = fromNanos(created)
 	m.Properties, err = decodeProperties(props)
-	return m, index, before, len(m.Content) + len(m.Comment) + len(props), err
+	return m, index, before, len(m.Content) + len(m.Comment) + len(props) + len(detail), err
 }
 
 // Totals counts what a project holds. Votes that wait for their message or session count too.

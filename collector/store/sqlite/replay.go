@@ -22,6 +22,7 @@ var emptied = []string{
 	`DELETE FROM messages WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
 	`DELETE FROM versions WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
 	`DELETE FROM votes WHERE NOT based`,
+	`DELETE FROM tags WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
 	`DELETE FROM session_properties WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
 	`DELETE FROM sessions WHERE NOT based`,
 	`DELETE FROM users WHERE NOT based`,

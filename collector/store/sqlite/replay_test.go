@@ -17,18 +17,19 @@ import (
 // views are the derived tables with all that is in them but the order in which rows came.
 var views = map[string]string{
 	"sessions":           "project, id, start_time, last_activity, message_count, state, odd, based",
-	"session_properties": "project, session_id, state",
+	"session_properties": "project, session_id, state, texts",
 	"users":              "project, id, state, based",
-	"messages":           "project, session_id, idx, turn, hidden, role, content, time, properties, versions, event_time, event_id, hex(version)",
+	"messages":           "project, session_id, idx, turn, hidden, role, content, time, properties, detail, versions, event_time, event_id, hex(version)",
 	"versions":           "project, session_id, idx, hex(digest), state",
-	"votes":              "project, session_id, idx, voter, vote, comment, event_time, event_id",
+	"votes":              "project, session_id, idx, voter, vote, comment, reasons, score, score_min, score_max, event_time, event_id",
+	"tags":               "project, session_id, run_id, tag, present, event_time, event_id",
 }
 
 // dump returns every derived table of a project, row by row.
 func dump(t *testing.T, s *Store, project string) string {
 	t.Helper()
 	var b strings.Builder
-	for _, table := range []string{"sessions", "session_properties", "users", "messages", "versions", "votes"} {
+	for _, table := range []string{"sessions", "session_properties", "users", "messages", "versions", "votes", "tags"} {
 		columns := strings.TrimPrefix(views[table], "project, ")
 		rows, err := s.read.db.Query("SELECT "+columns+" FROM "+table+" WHERE project = ? ORDER BY "+columns, project)
 		if err != nil {
@@ -127,7 +128,7 @@ func copyFile(t *testing.T, from, to string) {
 func forgetAll(t *testing.T, s *Store) {
 	t.Helper()
 	err := s.do(t.Context(), &job{apply: func(t *transaction) error {
-		for _, table := range []string{"facts", "sessions", "session_properties", "users", "messages", "versions", "votes"} {
+		for _, table := range []string{"facts", "sessions", "session_properties", "users", "messages", "versions", "votes", "tags"} {
 			if _, err := t.conn.ExecContext(context.Background(), "DELETE FROM "+table); err != nil {
 				return err
 			}

@@ -173,6 +173,9 @@ func (t *transaction) takeContents(before int64) (int, error) {
 			version = p.message.key()
 		}
 		removeContent(f.fact.Event)
+		if p.message != nil {
+			p.message.detail = detail(f.fact.Event.GetProperties().GetMessageProperties())
+		}
 		event, err := proto.MarshalOptions{}.MarshalAppend([]byte{}, f.fact.Event)
 		if err != nil {
 			return 0, err
@@ -187,6 +190,9 @@ func (t *transaction) takeContents(before int64) (int, error) {
 	return len(list), nil
 }
 
+// removed stands for an error's text that is gone.
+const removed = "(removed)"
+
 // removeContent removes what people wrote, or an app wrote about them, and leaves what is counted.
 func removeContent(e *ingestionv1alpha.Event) {
 	props := e.GetProperties()
@@ -194,10 +200,22 @@ func removeContent(e *ingestionv1alpha.Event) {
 		if m.ContentLength == nil {
 			m.ContentLength = proto.Int64(int64(utf8.RuneCountInString(m.GetMessageContent())))
 		}
-		m.MessageContent, m.Error, m.ToolCalls = "", "", nil
+		m.MessageContent = ""
+		if m.GetError() != "" {
+			m.Error = removed // that there was one still counts
+		}
+		for _, call := range m.GetToolCalls() {
+			call.Arguments, call.Result = "", ""
+		}
 	}
 	if s := props.GetSessionProperties(); s != nil {
-		s.SessionTitle, s.Data = "", ""
+		// A field that is taken out says that there is none any more, so that no older value is shown in its place.
+		if s.GetSessionTitle() != "" {
+			s.SessionTitle, s.Cleared = "", append(s.Cleared, "session_title")
+		}
+		if s.GetData() != "" {
+			s.Data, s.Cleared = "", append(s.Cleared, regData)
+		}
 	}
 	if f := props.GetFeedbackProperties(); f != nil {
 		f.Comment = ""
@@ -216,10 +234,17 @@ func (t *transaction) takeContentOf(project, id string, p *piece) error {
 		_, err := exec(t.takeComment, project, p.sessionID, p.vote.index, p.vote.voter, id)
 		return err
 	case p.session != nil:
-		return t.takeSession(project, p.sessionID, func(s *session) { s.Last.dropOf(regTitle, id) },
-			func(r registers) { r.dropAllOf(id) })
+		return t.takeSession(project, p.sessionID, func(s *session) { s.Last.blankOf(regTitle, id) },
+			func(properties, texts registers) { properties.dropAllOf(id); texts.blankOf(regData, id) })
 	}
 	return nil
+}
+
+// blankOf empties a value that is a fact's.
+func (r registers) blankOf(name, id string) {
+	if r[name].ID == id {
+		r.put(name, "", r[name].stamp)
+	}
 }
 
 // dropOf removes a value that is a fact's.
@@ -235,10 +260,11 @@ func (r registers) dropAllOf(id string) {
 	}
 }
 
-// takeMessage takes the content of one message event out of the row that shows it and out of its version.
+// takeMessage takes the content of one message event out of the row that shows it and out of its version. Its detail is
+// what the event still says.
 func (t *transaction) takeMessage(project, session string, m *message) error {
 	key := m.key()
-	if _, err := exec(t.takeContent, key, project, session, m.index, m.at.Time, m.at.ID); err != nil {
+	if _, err := exec(t.takeContent, m.detail, key, project, session, m.index, m.at.Time, m.at.ID); err != nil {
 		return err
 	}
 	var v version
@@ -246,6 +272,9 @@ func (t *transaction) takeMessage(project, session string, m *message) error {
 		return err // most indexes have one event
 	}
 	v.Properties.dropAllOf(m.at.ID)
+	if v.Detail.ID == m.at.ID {
+		v.Detail.Value = m.detail
+	}
 	state, err := json.Marshal(&v)
 	if err != nil {
 		return err
@@ -258,12 +287,12 @@ func (t *transaction) takeMessage(project, session string, m *message) error {
 		return err
 	}
 	// The version's last event is the one that is shown, if any of its events is.
-	_, err = exec(t.updateMessageProperties, props, project, session, m.index, v.stamp.Time, v.stamp.ID)
+	_, err = exec(t.updateMessageProperties, props, v.Detail.Value, project, session, m.index, v.stamp.Time, v.stamp.ID)
 	return err
 }
 
 // takeSession changes the state of a session and its properties.
-func (t *transaction) takeSession(project, id string, change func(*session), properties func(registers)) error {
+func (t *transaction) takeSession(project, id string, change func(*session), changeTexts func(properties, texts registers)) error {
 	var known session
 	var text []byte
 	switch err := t.selectSession.QueryRow(project, id).Scan(&text); {
@@ -283,19 +312,15 @@ func (t *transaction) takeSession(project, id string, change func(*session), pro
 	if _, err := exec(t.updateSession, string(state), project, id); err != nil {
 		return err
 	}
-	var props registers
-	if err := load(t.selectProperties, &props, project, id); err != nil || len(props) == 0 {
+	properties, texts, err := t.loadProperties(project, id)
+	if err != nil || len(properties)+len(texts) == 0 {
 		return err
 	}
-	if properties(props); len(props) == 0 {
+	if changeTexts(properties, texts); len(properties)+len(texts) == 0 {
 		_, err = exec(t.deleteProperties, project, id)
 		return err
 	}
-	if state, err = json.Marshal(props); err != nil {
-		return err
-	}
-	_, err = exec(t.upsertProperties, project, id, string(state))
-	return err
+	return t.saveProperties(project, id, properties, texts)
 }
 
 // takeSetAside takes the content out of events that were set aside. Reason, size and digest stay: the same event is known

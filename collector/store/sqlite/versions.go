@@ -19,7 +19,7 @@ func (t *transaction) sayMessages(project string, said []*piece) error {
 	}
 	added, err := t.messages.insert(len(said), func(args []any, i int) []any {
 		p, m := said[i], said[i].message
-		return append(args, project, p.sessionID, m.index, m.turn, m.role, m.content, m.time, properties[i], 1, m.at.Time, m.at.ID, m.version)
+		return append(args, project, p.sessionID, m.index, m.turn, m.role, m.content, m.time, properties[i], m.detail, 1, m.at.Time, m.at.ID, m.version)
 	})
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (t *transaction) addVersion(project, session string, m *message) error {
 		props    string
 	)
 	if err := t.selectMessage.QueryRow(project, session, m.index).Scan(
-		&seq, &shown.role, &shown.content, &shown.time, &props, &versions, &shown.at.Time, &shown.at.ID, &shown.version); err != nil {
+		&seq, &shown.role, &shown.content, &shown.time, &props, &shown.detail, &versions, &shown.at.Time, &shown.at.ID, &shown.version); err != nil {
 		return err
 	}
 	if m.at == shown.at {
@@ -55,7 +55,7 @@ func (t *transaction) addVersion(project, session string, m *message) error {
 		}
 	}
 	// Until now one event spoke for the index; then all its properties are that event's.
-	first := version{Time: shown.time, stamp: shown.at}
+	first := version{Time: shown.time, stamp: shown.at, Detail: shown.register()}
 	properties, err := decodeProperties(props)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (t *transaction) addVersion(project, session string, m *message) error {
 		return err
 	}
 
-	joined := version{Time: m.time, stamp: m.at}
+	joined := version{Time: m.time, stamp: m.at, Detail: m.register()}
 	joined.Properties.joinLast(m.properties)
 	added, err := t.keepVersion(project, session, m, &joined)
 	if err != nil {
@@ -92,15 +92,23 @@ func (t *transaction) addVersion(project, session string, m *message) error {
 		if same && m.version != nil {
 			content = shown.content // which may be there still
 		}
-		shown = message{role: m.role, content: content, time: joined.Time, at: joined.stamp, version: m.version}
+		shown = message{role: m.role, content: content, time: joined.Time, detail: joined.Detail.Value, at: joined.stamp, version: m.version}
 		if content != "" {
 			shown.version = nil
 		}
 	case !added:
 		return nil
 	}
-	_, err = exec(t.updateMessage, shown.role, shown.content, shown.time, props, versions, shown.at.Time, shown.at.ID, shown.version, seq)
+	_, err = exec(t.updateMessage, shown.role, shown.content, shown.time, props, shown.detail, versions, shown.at.Time, shown.at.ID, shown.version, seq)
 	return err
+}
+
+// register returns the detail and who told it.
+func (m *message) register() register {
+	if m.detail == "" {
+		return register{}
+	}
+	return register{m.detail, m.at}
 }
 
 // key tells versions of an index apart.

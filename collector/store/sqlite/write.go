@@ -26,18 +26,18 @@ type writer struct {
 	selectMessage, updateMessage                *sql.Stmt
 	raiseTurn, hideMessages, setMessageCount    *sql.Stmt
 	insertVersion, selectVersion, updateVersion *sql.Stmt
-	upsertVote                                  *sql.Stmt
+	upsertVote, upsertTag                       *sql.Stmt
 	selectSession, upsertSession                *sql.Stmt
 	selectProperties, upsertProperties          *sql.Stmt
 	insertUser, selectUser, upsertUser, touch   *sql.Stmt
 	insertKey, expireKey, useKey                *sql.Stmt
 
-	emptyFact, stripFact, baseSession, baseUser, baseVote *sql.Stmt
-	takeContent, takeComment, updateMessageProperties     *sql.Stmt
-	updateSession, deleteProperties                       *sql.Stmt
-	emptySetAside, emptyOneAside                          *sql.Stmt
-	eraseMessages, eraseVersions, eraseComments           *sql.Stmt
-	insertAudit                                           *sql.Stmt
+	emptyFact, stripFact, baseSession, baseUser, baseVote  *sql.Stmt
+	takeContent, takeComment, updateMessageProperties      *sql.Stmt
+	updateSession, deleteProperties                        *sql.Stmt
+	emptySetAside, emptyOneAside                           *sql.Stmt
+	eraseMessages, eraseVersions, eraseComments, eraseTags *sql.Stmt
+	insertAudit                                            *sql.Stmt
 }
 
 func newWriter(ctx context.Context, file string) (*writer, error) {
@@ -58,7 +58,7 @@ func newWriter(ctx context.Context, file string) (*writer, error) {
 // Columns in the order in which store and sayMessages give their values.
 const (
 	factColumns    = "project, id, type, time, receive_time, event, clock"
-	messageColumns = "project, session_id, idx, turn, role, content, time, properties, versions, event_time, event_id, version"
+	messageColumns = "project, session_id, idx, turn, role, content, time, properties, detail, versions, event_time, event_id, version"
 )
 
 func (w *writer) prepare(ctx context.Context) error {
@@ -75,9 +75,9 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.messages.one, inserting(1, "messages", messageColumns)},
 		{&w.messages.several, inserting(several, "messages", messageColumns)},
 		{&w.messages.undo, `DELETE FROM messages WHERE seq > ?`},
-		{&w.selectMessage, `SELECT seq, role, content, time, properties, versions, event_time, event_id, version
+		{&w.selectMessage, `SELECT seq, role, content, time, properties, detail, versions, event_time, event_id, version
 			FROM messages WHERE project = ? AND session_id = ? AND idx = ?`},
-		{&w.updateMessage, `UPDATE messages SET role = ?, content = ?, time = ?, properties = ?, versions = ?, event_time = ?, event_id = ?, version = ?
+		{&w.updateMessage, `UPDATE messages SET role = ?, content = ?, time = ?, properties = ?, detail = ?, versions = ?, event_time = ?, event_id = ?, version = ?
 			WHERE seq = ?`},
 		{&w.raiseTurn, `UPDATE messages SET turn = max(turn, ?4) WHERE project = ?1 AND session_id = ?2 AND idx = ?3`},
 		// Only indexes behind the end can be hidden, or were by an end before it.
@@ -90,18 +90,23 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.selectVersion, `SELECT state FROM versions WHERE project = ? AND session_id = ? AND idx = ? AND digest = ?`},
 		{&w.updateVersion, `UPDATE versions SET state = ? WHERE project = ? AND session_id = ? AND idx = ? AND digest = ?`},
 
-		{&w.upsertVote, `INSERT INTO votes (project, session_id, idx, voter, vote, comment, event_time, event_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET vote = excluded.vote, comment = excluded.comment,
+		{&w.upsertVote, `INSERT INTO votes (project, session_id, idx, voter, vote, comment, reasons, score, score_min, score_max, event_time, event_id)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET vote = excluded.vote, comment = excluded.comment, reasons = excluded.reasons,
+				score = excluded.score, score_min = excluded.score_min, score_max = excluded.score_max,
 				event_time = excluded.event_time, event_id = excluded.event_id
+			WHERE (excluded.event_time, excluded.event_id) > (event_time, event_id)`},
+		{&w.upsertTag, `INSERT INTO tags (project, session_id, run_id, tag, present, event_time, event_id) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET present = excluded.present, event_time = excluded.event_time, event_id = excluded.event_id
 			WHERE (excluded.event_time, excluded.event_id) > (event_time, event_id)`},
 
 		{&w.selectSession, `SELECT state FROM sessions WHERE project = ? AND id = ?`},
 		{&w.upsertSession, `INSERT INTO sessions (project, id, start_time, last_activity, message_count, state, odd) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET start_time = excluded.start_time, last_activity = excluded.last_activity,
 				message_count = message_count + excluded.message_count, state = excluded.state, odd = excluded.odd`},
-		{&w.selectProperties, `SELECT state FROM session_properties WHERE project = ? AND session_id = ?`},
-		{&w.upsertProperties, `INSERT INTO session_properties (project, session_id, state) VALUES (?, ?, ?)
-			ON CONFLICT DO UPDATE SET state = excluded.state`},
+		{&w.selectProperties, `SELECT state, texts FROM session_properties WHERE project = ? AND session_id = ?`},
+		{&w.upsertProperties, `INSERT INTO session_properties (project, session_id, state, texts) VALUES (?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET state = excluded.state, texts = excluded.texts`},
 		{&w.insertUser, `INSERT INTO users (project, id, state) VALUES (?, ?, '{}') ON CONFLICT DO NOTHING`},
 		{&w.selectUser, `SELECT state FROM users WHERE project = ? AND id = ?`},
 		{&w.upsertUser, `INSERT INTO users (project, id, state) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state`},
@@ -112,9 +117,9 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.baseSession, `UPDATE sessions SET based = 1 WHERE project = ? AND id = ?`},
 		{&w.baseVote, `UPDATE votes SET based = 1 WHERE project = ? AND session_id = ? AND idx = ? AND voter = ?`},
 		{&w.baseUser, `UPDATE users SET based = 1 WHERE project = ? AND id = ?`},
-		{&w.takeContent, `UPDATE messages SET content = '', properties = '', version = ?
+		{&w.takeContent, `UPDATE messages SET content = '', properties = '', detail = ?, version = ?
 			WHERE project = ? AND session_id = ? AND idx = ? AND event_time = ? AND event_id = ?`},
-		{&w.updateMessageProperties, `UPDATE messages SET properties = ?
+		{&w.updateMessageProperties, `UPDATE messages SET properties = ?, detail = ?
 			WHERE project = ? AND session_id = ? AND idx = ? AND event_time = ? AND event_id = ?`},
 		{&w.takeComment, `UPDATE votes SET comment = '' WHERE project = ? AND session_id = ? AND idx = ? AND voter = ? AND event_id = ?`},
 		{&w.updateSession, `UPDATE sessions SET state = ? WHERE project = ? AND id = ?`},
@@ -123,9 +128,11 @@ func (w *writer) prepare(ctx context.Context) error {
 			(SELECT seq FROM set_aside WHERE receive_time < ? AND raw <> x'' LIMIT ?)`},
 		{&w.emptyOneAside, `UPDATE set_aside SET event_id = '', raw = x'' WHERE seq = ?`},
 		// What is left of contents must not be found by guessing, so versions get names that say nothing.
-		{&w.eraseMessages, `UPDATE messages SET content = '', properties = '', version = randomblob(32) WHERE project = ? AND session_id = ?`},
-		{&w.eraseVersions, `UPDATE versions SET digest = randomblob(32), state = json_remove(state, '$.properties') WHERE project = ? AND session_id = ?`},
-		{&w.eraseComments, `UPDATE votes SET comment = '' WHERE project = ? AND session_id = ?`},
+		{&w.eraseMessages, `UPDATE messages SET content = '', properties = '', detail = coalesce(json_remove(nullif(detail, ''), '$.error', '$.tool_calls'), ''),
+			version = randomblob(32) WHERE project = ? AND session_id = ?`},
+		{&w.eraseVersions, `UPDATE versions SET digest = randomblob(32), state = json_remove(state, '$.properties', '$.detail') WHERE project = ? AND session_id = ?`},
+		{&w.eraseComments, `UPDATE votes SET comment = '', reasons = '' WHERE project = ? AND session_id = ?`},
+		{&w.eraseTags, `DELETE FROM tags WHERE project = ? AND session_id = ?`},
 		{&w.insertAudit, `INSERT INTO audit (time, project, action, actor, detail) VALUES (?, ?, ?, ?, ?)`},
 
 		{&w.expireKey, `UPDATE keys SET expire_time = CASE WHEN expire_time = 0 THEN ?1 ELSE min(expire_time, ?1) END WHERE hash = ?2`},
@@ -253,8 +260,17 @@ func (t *transaction) say(project string, p *piece) error {
 		t.users[key].join(p.user)
 	}
 	if v := p.vote; v != nil {
-		_, err := exec(t.upsertVote, project, p.sessionID, v.index, v.voter, int(v.vote), v.comment, v.at.Time, v.at.ID)
+		var score, low, high any // unknown
+		if v.score != nil {
+			score, low, high = v.score.Value, v.score.Min, v.score.Max
+		}
+		_, err := exec(t.upsertVote, project, p.sessionID, v.index, v.voter, int(v.vote), v.comment, v.reasons, score, low, high, v.at.Time, v.at.ID)
 		return err
+	}
+	for _, tag := range p.tags {
+		if _, err := exec(t.upsertTag, project, p.sessionID, tag.run, tag.name, tag.present, tag.at.Time, tag.at.ID); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -294,7 +310,7 @@ func (t *transaction) flush() error {
 				return err
 			}
 		}
-		if err := t.flushProperties(key, said.Properties); err != nil {
+		if err := t.flushProperties(key, said.Properties, said.Texts); err != nil {
 			return err
 		}
 	}
@@ -316,22 +332,51 @@ func (t *transaction) flushEnding(key entity, end *ending) error {
 	return err
 }
 
-// flushProperties writes the custom properties of a session.
-func (t *transaction) flushProperties(key entity, said registers) error {
-	if len(said) == 0 {
+// flushProperties writes the custom properties of a session, and what was said of it at length.
+func (t *transaction) flushProperties(key entity, said, texts registers) error {
+	if len(said)+len(texts) == 0 {
 		return nil
 	}
-	var known registers
-	if err := load(t.selectProperties, &known, key.project, key.id); err != nil {
-		return err
-	}
-	known.joinProperties(said)
-	state, err := json.Marshal(known)
+	known, knownTexts, err := t.loadProperties(key.project, key.id)
 	if err != nil {
 		return err
 	}
-	_, err = exec(t.upsertProperties, key.project, key.id, string(state))
+	known.joinProperties(said)
+	knownTexts.joinLast(texts)
+	return t.saveProperties(key.project, key.id, known, knownTexts)
+}
+
+func (t *transaction) loadProperties(project, id string) (properties, texts registers, err error) {
+	var state, text []byte
+	switch err := t.selectProperties.QueryRow(project, id).Scan(&state, &text); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	err = errors.Join(json.Unmarshal(state, &properties), json.Unmarshal(text, &texts))
+	return properties, texts, err
+}
+
+func (t *transaction) saveProperties(project, id string, properties, texts registers) error {
+	state, err := encodeRegisters(properties)
+	if err != nil {
+		return err
+	}
+	text, err := encodeRegisters(texts)
+	if err != nil {
+		return err
+	}
+	_, err = exec(t.upsertProperties, project, id, state, text)
 	return err
+}
+
+func encodeRegisters(r registers) (string, error) {
+	if len(r) == 0 {
+		return "{}", nil
+	}
+	text, err := json.Marshal(r)
+	return string(text), err
 }
 
 func (t *transaction) flushUser(key entity, said *user) error {

@@ -16,6 +16,7 @@ type (
 	messageProperties  = ingestionv1alpha.EventProperties_MessageProperties
 	userProperties     = ingestionv1alpha.EventProperties_UserProperties
 	feedbackProperties = ingestionv1alpha.EventProperties_FeedbackProperties
+	toolCall           = ingestionv1alpha.EventProperties_MessageProperties_ToolCall
 	messagePlace       = ingestionv1alpha.EventProperties_MessageProperties_Place
 )
 
@@ -58,6 +59,11 @@ func opened(id string, at int, s *sessionProperties, custom ...string) collector
 
 func closed(id string, at int, s *sessionProperties, custom ...string) collector.Fact {
 	return fact(id, at, "session_close", &eventProperties{
+		ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{SessionProperties: s}}, custom...)
+}
+
+func updated(id string, at int, s *sessionProperties, custom ...string) collector.Fact {
+	return fact(id, at, "session_update", &eventProperties{
 		ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{SessionProperties: s}}, custom...)
 }
 

@@ -146,14 +146,18 @@ func history(r *rand.Rand) []collector.Fact {
 func randomFact(r *rand.Rand, id string, custom []string) collector.Fact {
 	at := r.IntN(6)
 	session := pick(r, "s1", "s2", "s3")
-	switch r.IntN(7) {
+	switch r.IntN(8) {
 	case 0:
-		return opened(id, at, &sessionProperties{SessionId: session, UserId: pick(r, append(historyUsers, "")...),
-			AssistantId: pick(r, "", "support", "sales"), SessionTitle: pick(r, "", "t1", "t2"), SessionStartTime: moment(r),
-			MessageCount: transcriptEnd(r)}, custom...)
+		return opened(id, at, described(r, &sessionProperties{SessionId: session, UserId: pick(r, append(historyUsers, "")...),
+			SessionStartTime: moment(r), MessageCount: transcriptEnd(r)}), custom...)
 	case 1:
-		return closed(id, at, &sessionProperties{SessionId: session, SessionEndTime: moment(r), MessageCount: transcriptEnd(r),
-			CloseReason: ingestionv1alpha.EventProperties_SessionProperties_CloseReason(r.IntN(5))}, custom...)
+		return closed(id, at, described(r, &sessionProperties{SessionId: session, SessionEndTime: moment(r), MessageCount: transcriptEnd(r),
+			CloseReason: ingestionv1alpha.EventProperties_SessionProperties_CloseReason(r.IntN(5))}), custom...)
+	case 7:
+		s := described(r, &sessionProperties{SessionId: session, RunId: pick(r, "", "r1")})
+		s.Cleared = some(r, "session_title", "source", "data", "whatever")
+		s.TagsAdded, s.TagsRemoved = some(r, "vip", "bug", ""), some(r, "vip", "bug")
+		return updated(id, at, s, custom...)
 	case 2:
 		return recognized(id, at, &userProperties{UserId: pick(r, historyUsers...), UserEmail: pick(r, "", "a@b", "c@d"),
 			UserDisplayName: pick(r, "", "Ada", "Bob"), UserIp: pick(r, "", "192.0.2.1", "192.0.2.2"), UserCreateTime: moment(r),
@@ -169,10 +173,15 @@ func randomFact(r *rand.Rand, id string, custom []string) collector.Fact {
 		return created(id, at, &messageProperties{SessionId: session, MessageIndexHint: index, Place: place,
 			MessageRole:    1 + ingestionv1alpha.EventProperties_MessageProperties_Role(r.IntN(2)),
 			ExtendedRole:   ingestionv1alpha.EventProperties_MessageProperties_ExtendedRole(max(0, r.IntN(8)-4)),
-			MessageContent: pick(r, "hello", "hallo"), MessageCreateTime: moment(r)}, custom...)
+			MessageContent: pick(r, "hello", "hallo"), MessageCreateTime: moment(r),
+			Error: pick(r, "", "", "timeout"), Model: pick(r, "", "m1"), RunId: pick(r, "", "r1"), Success: known(r),
+			ToolCalls: pick(r, nil, []*toolCall{{Name: "search", Arguments: "{}", Result: "found"}})}, custom...)
 	default:
 		f := &feedbackProperties{SessionId: session, FeedbackTarget: onSession, Type: pick(r, "thumbs_up", "thumbs_down", ""),
-			UserId: pick(r, "", "ada", "bob"), Comment: pick(r, "", "c1", "c2")}
+			UserId: pick(r, "", "ada", "bob"), Comment: pick(r, "", "c1", "c2"), Reasons: some(r, "wrong", "slow")}
+		if r.IntN(3) == 0 {
+			f.Score, f.ScoreMin, f.ScoreMax = proto.Float64(float64(r.IntN(5))), 0, 4
+		}
 		if r.IntN(3) > 0 {
 			f.FeedbackTarget, f.MessageIndexHint = onMessage, int32(1+r.IntN(4))
 		}
@@ -183,7 +192,30 @@ func randomFact(r *rand.Rand, id string, custom []string) collector.Fact {
 	}
 }
 
-func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
+// described says at random what a session's events may say of it.
+func described(r *rand.Rand, s *sessionProperties) *sessionProperties {
+	s.AssistantId, s.SessionTitle = pick(r, "", "support", "sales"), pick(r, "", "t1", "t2")
+	s.Source, s.Channel, s.Language = pick(r, "", "web", "app"), pick(r, "", "chat"), pick(r, "", "sv")
+	s.Outcome, s.LastResolution = pick(r, "", "agent", "botHandled"), pick(r, "", "resolved")
+	s.Transfer, s.Completed, s.TestMode = known(r), known(r), r.IntN(8) == 0
+	s.Labels, s.Data = some(r, "a", "b"), pick(r, "", `{"a":1}`, `{"b":2}`)
+	return s
+}
+
+func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
+
+// some returns some of a few texts.
+func some(r *rand.Rand, of ...string) (list []string) {
+	for _, one := range of {
+		if r.IntN(4) == 0 {
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+// known returns yes, no, or that it is not known.
+func known(r *rand.Rand) *bool { return pick(r, nil, nil, new(true), new(false)) }
 
 // moment returns none, or one of a few.
 func moment(r *rand.Rand) *timestamppb.Timestamp {

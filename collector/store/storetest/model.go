@@ -38,6 +38,8 @@ func model(facts []collector.Fact) views {
 		case "session_close":
 			m.closed(f, props.GetSessionProperties())
 			m.ends(i, props.GetSessionProperties())
+		case "session_update":
+			m.updated(f, props.GetSessionProperties())
 		case "message_create":
 			m.message(i, f, props.GetMessageProperties())
 		case "user_recognize":
@@ -52,6 +54,8 @@ func model(facts []collector.Fact) views {
 type modelSession struct {
 	collector.Conversation
 	activity, ends, closes []time.Time
+	updates                []time.Time
+	tags                   map[string]bool
 	messages               map[int64]*modelMessage
 	end                    *int32 // how many numbered messages there are, as of the event at endAt
 	endAt                  int
@@ -60,7 +64,8 @@ type modelSession struct {
 type modelMessage struct {
 	collector.Message
 	versions map[[2]string]map[string]string // properties by role and content
-	at       int                             // place of its last event in the order
+	details  map[[2]string]collector.Detail
+	at       int // place of its last event in the order
 	turn     int64
 }
 
@@ -74,6 +79,8 @@ type modelVote struct {
 	at      int // place in the order
 	vote    collector.Vote
 	comment string
+	reasons []string
+	score   *collector.Score
 }
 
 type modeller struct {
@@ -84,7 +91,7 @@ type modeller struct {
 
 func (m *modeller) session(id string) *modelSession {
 	if m.sessions[id] == nil {
-		m.sessions[id] = &modelSession{Conversation: collector.Conversation{ID: id}, messages: map[int64]*modelMessage{}}
+		m.sessions[id] = &modelSession{Conversation: collector.Conversation{ID: id}, messages: map[int64]*modelMessage{}, tags: map[string]bool{}}
 	}
 	return m.sessions[id]
 }
@@ -92,8 +99,8 @@ func (m *modeller) session(id string) *modelSession {
 func (m *modeller) open(f collector.Fact, p *sessionProperties) {
 	s := m.session(p.SessionId)
 	s.UserID = cmp.Or(s.UserID, p.UserId)
-	s.AssistantID = cmp.Or(p.AssistantId, s.AssistantID)
-	s.Title = cmp.Or(p.SessionTitle, s.Title)
+	s.name(p)
+	s.describe(p)
 	override(&s.Properties, f)
 	s.activity = append(s.activity, given(p.SessionStartTime, f.Time))
 	if p.UserId != "" && m.users[p.UserId] == nil {
@@ -101,8 +108,53 @@ func (m *modeller) open(f collector.Fact, p *sessionProperties) {
 	}
 }
 
+// name takes what openings and updates may say.
+func (s *modelSession) name(p *sessionProperties) {
+	s.AssistantID, s.Title = cmp.Or(p.AssistantId, s.AssistantID), cmp.Or(p.SessionTitle, s.Title)
+}
+
+// describe takes what all events of a session may say.
+func (s *modelSession) describe(p *sessionProperties) {
+	for field, value := range map[*string]string{&s.Source: p.Source, &s.Channel: p.Channel, &s.Language: p.Language, &s.Status: p.Outcome, &s.Resolution: p.LastResolution, &s.Data: p.Data} {
+		*field = cmp.Or(value, *field)
+	}
+	if p.Transfer != nil {
+		s.Transfer = p.Transfer
+	}
+	if p.Completed != nil {
+		s.Completed = p.Completed
+	}
+	if len(p.Labels) > 0 {
+		s.Labels = p.Labels
+	}
+	s.TestMode = s.TestMode || p.TestMode
+}
+
+func (m *modeller) updated(f collector.Fact, p *sessionProperties) {
+	s := m.session(p.SessionId)
+	for _, field := range p.Cleared {
+		if of := map[string]*string{"session_title": &s.Title, "source": &s.Source, "data": &s.Data}[field]; of != nil {
+			*of = ""
+		}
+	}
+	s.name(p)
+	s.describe(p)
+	override(&s.Properties, f)
+	s.updates = append(s.updates, f.Time)
+	if p.RunId != "" {
+		return // no view of runs here
+	}
+	for _, tag := range p.TagsRemoved {
+		delete(s.tags, tag)
+	}
+	for _, tag := range p.TagsAdded {
+		s.tags[tag] = true
+	}
+}
+
 func (m *modeller) closed(f collector.Fact, p *sessionProperties) {
 	s := m.session(p.SessionId)
+	s.describe(p)
 	override(&s.Properties, f)
 	end := given(p.SessionEndTime, f.Time)
 	s.closes = append(s.closes, end)
@@ -141,7 +193,7 @@ func (m *modeller) message(order int, f collector.Fact, p *messageProperties) {
 	}
 	msg := s.messages[index]
 	if msg == nil {
-		msg = &modelMessage{versions: map[[2]string]map[string]string{}}
+		msg = &modelMessage{versions: map[[2]string]map[string]string{}, details: map[[2]string]collector.Detail{}}
 		s.messages[index] = msg
 	}
 	msg.at = order
@@ -163,8 +215,15 @@ func (m *modeller) message(order int, f collector.Fact, p *messageProperties) {
 	properties := msg.versions[version]
 	override(&properties, f)
 	msg.versions[version] = properties
+	if p.Error != "" || p.Model != "" || p.RunId != "" || p.Success != nil || p.ToolCalls != nil {
+		d := collector.Detail{Error: p.Error, Model: p.Model, RunID: p.RunId, Success: p.Success}
+		for _, call := range p.ToolCalls {
+			d.ToolCalls = append(d.ToolCalls, collector.ToolCall{Name: call.Name, Arguments: call.Arguments, Result: call.Result})
+		}
+		msg.details[version] = d
+	}
 	msg.Message = collector.Message{Index: p.MessageIndexHint, Role: role, Content: p.MessageContent, Time: at,
-		Versions: len(msg.versions), Properties: properties}
+		Versions: len(msg.versions), Detail: msg.details[version], Properties: properties}
 }
 
 func (m *modeller) user(f collector.Fact, p *userProperties) {
@@ -196,7 +255,11 @@ func (m *modeller) feedback(at int, p *feedbackProperties) {
 		}
 	}
 	vote := map[string]collector.Vote{"thumbs_up": collector.VoteUp, "thumbs_down": collector.VoteDown, "": collector.VoteNone}[p.Type]
-	m.votes[v] = modelVote{at, vote, p.Comment}
+	var score *collector.Score
+	if p.Score != nil {
+		score = &collector.Score{Value: *p.Score, Min: p.ScoreMin, Max: p.ScoreMax}
+	}
+	m.votes[v] = modelVote{at, vote, p.Comment, p.Reasons, score}
 }
 
 // vote returns the latest vote that stands on a target.
@@ -217,6 +280,9 @@ func (m *modeller) views(facts int) views {
 		started, active := s.activity, slices.Concat(s.activity, s.ends)
 		if len(s.activity) == 0 {
 			started, active = s.closes, s.closes
+			if len(s.closes) == 0 {
+				started, active = s.updates, s.updates
+			}
 		}
 		s.StartTime = slices.MinFunc(started, time.Time.Compare)
 		s.LastActivity = slices.MaxFunc(active, time.Time.Compare)
@@ -226,7 +292,9 @@ func (m *modeller) views(facts int) views {
 			})
 		}
 		s.MessageCount = len(s.messages)
-		s.Vote = m.vote(id, 0).vote
+		current := m.vote(id, 0)
+		s.Vote, s.Comment, s.Reasons, s.Score = current.vote, current.comment, current.reasons, current.score
+		s.Tags = slices.Sorted(maps.Keys(s.tags))
 		s.Properties = smallest(s.Properties)
 		v.Conversations = append(v.Conversations, s.Conversation)
 		number := int32(0)
@@ -243,7 +311,7 @@ func (m *modeller) views(facts int) views {
 				votedAs = -turn
 			}
 			current := m.vote(id, votedAs)
-			msg.Vote, msg.Comment = current.vote, current.comment
+			msg.Vote, msg.Comment, msg.Reasons, msg.Score = current.vote, current.comment, current.reasons, current.score
 			msg.Properties = smallest(msg.Properties)
 			v.Messages[id] = append(v.Messages[id], msg)
 			v.Totals.Messages++

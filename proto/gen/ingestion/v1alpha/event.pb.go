@@ -240,9 +240,10 @@ func (EventProperties_FeedbackProperties_Target) EnumDescriptor() ([]byte, []int
 
 // One thing that happened, as told by a client.
 type Event struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                   // [R] client-made unique id
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`                               // [R] session_open | session_close | user_recognize | message_create | feedback_create
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // [R] client-made unique id
+	Type  string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"` // [R] session_open | session_close | user_recognize | message_create | feedback_create,
+	// and ours: session_update
 	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"` // [O] client clock
 	Properties    *EventProperties       `protobuf:"bytes,4,opt,name=properties,proto3" json:"properties,omitempty"`                   // [R]
 	ProjectId     string                 `protobuf:"bytes,5,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`    // [R]
@@ -415,7 +416,7 @@ type isEventProperties_ReservedProperties interface {
 }
 
 type EventProperties_SessionProperties_ struct {
-	SessionProperties *EventProperties_SessionProperties `protobuf:"bytes,1,opt,name=session_properties,json=sessionProperties,proto3,oneof"` // session_open, session_close
+	SessionProperties *EventProperties_SessionProperties `protobuf:"bytes,1,opt,name=session_properties,json=sessionProperties,proto3,oneof"` // session_open, session_close, session_update
 }
 
 type EventProperties_MessageProperties_ struct {
@@ -459,7 +460,12 @@ type EventProperties_SessionProperties struct {
 	Data             string                                        `protobuf:"bytes,1011,opt,name=data,proto3" json:"data,omitempty"` // a JSON object of the app's own
 	// A whole transcript was told: as of this event the session has exactly so many numbered messages. One at a higher index
 	// that no later event speaks for is not shown. Absent means that nothing is said about it.
-	MessageCount  *int32 `protobuf:"varint,1012,opt,name=message_count,json=messageCount,proto3,oneof" json:"message_count,omitempty"`
+	MessageCount *int32 `protobuf:"varint,1012,opt,name=message_count,json=messageCount,proto3,oneof" json:"message_count,omitempty"`
+	// session_update says something about a session that is neither its beginning nor its end, and no activity.
+	Cleared       []string `protobuf:"bytes,1013,rep,name=cleared,proto3" json:"cleared,omitempty"` // of session_title, source and data: those that have no value any more
+	TagsAdded     []string `protobuf:"bytes,1014,rep,name=tags_added,json=tagsAdded,proto3" json:"tags_added,omitempty"`
+	TagsRemoved   []string `protobuf:"bytes,1015,rep,name=tags_removed,json=tagsRemoved,proto3" json:"tags_removed,omitempty"`
+	RunId         string   `protobuf:"bytes,1016,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"` // the tags are this run's, instead of the session's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -620,6 +626,34 @@ func (x *EventProperties_SessionProperties) GetMessageCount() int32 {
 	return 0
 }
 
+func (x *EventProperties_SessionProperties) GetCleared() []string {
+	if x != nil {
+		return x.Cleared
+	}
+	return nil
+}
+
+func (x *EventProperties_SessionProperties) GetTagsAdded() []string {
+	if x != nil {
+		return x.TagsAdded
+	}
+	return nil
+}
+
+func (x *EventProperties_SessionProperties) GetTagsRemoved() []string {
+	if x != nil {
+		return x.TagsRemoved
+	}
+	return nil
+}
+
+func (x *EventProperties_SessionProperties) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
 type EventProperties_MessageProperties struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	SessionId string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"` // [R]
@@ -648,6 +682,7 @@ type EventProperties_MessageProperties struct {
 	Incomplete    bool                                          `protobuf:"varint,1014,opt,name=incomplete,proto3" json:"incomplete,omitempty"`                               // the answer never came to its end
 	Place         *EventProperties_MessageProperties_Place      `protobuf:"bytes,1015,opt,name=place,proto3" json:"place,omitempty"`
 	TimeInherited bool                                          `protobuf:"varint,1016,opt,name=time_inherited,json=timeInherited,proto3" json:"time_inherited,omitempty"` // message_create_time was not told: it is that of what came before
+	Agent         string                                        `protobuf:"bytes,1017,opt,name=agent,proto3" json:"agent,omitempty"`                                       // who answered, with its version; absent means the session's assistant
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -842,6 +877,13 @@ func (x *EventProperties_MessageProperties) GetTimeInherited() bool {
 		return x.TimeInherited
 	}
 	return false
+}
+
+func (x *EventProperties_MessageProperties) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
 }
 
 type EventProperties_UserProperties struct {
@@ -1436,7 +1478,7 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"properties\x18\x04 \x01(\v2\".ingestion.v1alpha.EventPropertiesR\n" +
 	"properties\x12\x1d\n" +
 	"\n" +
-	"project_id\x18\x05 \x01(\tR\tprojectId\"\xa9#\n" +
+	"project_id\x18\x05 \x01(\tR\tprojectId\"\xb7$\n" +
 	"\x0fEventProperties\x12e\n" +
 	"\x12session_properties\x18\x01 \x01(\v24.ingestion.v1alpha.EventProperties.SessionPropertiesH\x00R\x11sessionProperties\x12e\n" +
 	"\x12message_properties\x18\x02 \x01(\v24.ingestion.v1alpha.EventProperties.MessagePropertiesH\x00R\x11messageProperties\x12\\\n" +
@@ -1446,7 +1488,7 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	" \x03(\v28.ingestion.v1alpha.EventProperties.CustomPropertiesEntryR\x10customProperties\x1a{\n" +
 	"\x15CustomPropertiesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12L\n" +
-	"\x05value\x18\x02 \x01(\v26.ingestion.v1alpha.EventProperties.CustomPropertyValueR\x05value:\x028\x01\x1a\xa0\a\n" +
+	"\x05value\x18\x02 \x01(\v26.ingestion.v1alpha.EventProperties.CustomPropertyValueR\x05value:\x028\x01\x1a\x97\b\n" +
 	"\x11SessionProperties\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12#\n" +
@@ -1466,7 +1508,12 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\blanguage\x18\xf1\a \x01(\tR\blanguage\x12\x1c\n" +
 	"\ttest_mode\x18\xf2\a \x01(\bR\btestMode\x12\x13\n" +
 	"\x04data\x18\xf3\a \x01(\tR\x04data\x12)\n" +
-	"\rmessage_count\x18\xf4\a \x01(\x05H\x02R\fmessageCount\x88\x01\x01\"\x93\x01\n" +
+	"\rmessage_count\x18\xf4\a \x01(\x05H\x02R\fmessageCount\x88\x01\x01\x12\x19\n" +
+	"\acleared\x18\xf5\a \x03(\tR\acleared\x12\x1e\n" +
+	"\n" +
+	"tags_added\x18\xf6\a \x03(\tR\ttagsAdded\x12\"\n" +
+	"\ftags_removed\x18\xf7\a \x03(\tR\vtagsRemoved\x12\x16\n" +
+	"\x06run_id\x18\xf8\a \x01(\tR\x05runId\"\x93\x01\n" +
 	"\vCloseReason\x12\x1c\n" +
 	"\x18CLOSE_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CLOSE_REASON_EXPLICIT\x10\x01\x12\x15\n" +
@@ -1476,7 +1523,7 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"\t_transferB\f\n" +
 	"\n" +
 	"_completedB\x10\n" +
-	"\x0e_message_count\x1a\xe0\r\n" +
+	"\x0e_message_count\x1a\xf7\r\n" +
 	"\x11MessageProperties\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12*\n" +
@@ -1504,7 +1551,8 @@ const file_ingestion_v1alpha_event_proto_rawDesc = "" +
 	"incomplete\x18\xf6\a \x01(\bR\n" +
 	"incomplete\x12Q\n" +
 	"\x05place\x18\xf7\a \x01(\v2:.ingestion.v1alpha.EventProperties.MessageProperties.PlaceR\x05place\x12&\n" +
-	"\x0etime_inherited\x18\xf8\a \x01(\bR\rtimeInherited\x1aC\n" +
+	"\x0etime_inherited\x18\xf8\a \x01(\bR\rtimeInherited\x12\x15\n" +
+	"\x05agent\x18\xf9\a \x01(\tR\x05agent\x1aC\n" +
 	"\x06Intent\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\x0enot_meaningful\x18\x02 \x01(\bR\rnotMeaningful\x1ad\n" +
