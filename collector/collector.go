@@ -36,6 +36,8 @@ var (
 	ErrNotFound = errors.New("collector: not found")
 	// ErrBusy says that the store's queue is full, and did not get emptier in time: try again in a moment.
 	ErrBusy = errors.New("collector: busy")
+	// ErrQuery says that the text of a search cannot be understood. Errors that wrap it say why, without the text.
+	ErrQuery = errors.New("collector: query not understood")
 	// ErrPageToken says that a page token was not made by this store.
 	ErrPageToken = errors.New("collector: page token not understood")
 )
