@@ -122,7 +122,8 @@ func (c *Client) checkConverse(conversation *Conversation, messages []string, ag
 
 // Run is one invocation of an [Agent]. It is safe for concurrent use. It takes an answer that is streamed as an
 // [io.Writer] that never fails, so that what writes to the user and to a Run at once goes on writing to the user. What
-// comes after the agent has returned is ignored.
+// comes after the agent has returned is ignored. A zero Run has no lines and records nothing: to test an agent, call it with
+// one, or with [Client.Converse] of a nil client.
 type Run struct {
 	client      *Client
 	outer       *Run // whose agent called Converse, if any

@@ -184,8 +184,10 @@ func TestConverseRecordsWhatTheAgentTellsOfItsAnswer(t *testing.T) {
 			if _, err := align.FromContext(ctx).Add(ctx, align.Message{Role: align.RoleTool, Content: "{}"}); err != nil {
 				t.Error(err)
 			}
+			tokens := int64(12)
+			defer func() { tokens = 99 }() // nothing of the argument is kept
 			run.SetGeneration(align.Generation{
-				Model: "m1", InputTokens: new(int64(12)), OutputTokens: new(int64(3)), Cost: new(0.25), Latency: new(time.Minute),
+				Model: "m1", InputTokens: &tokens, OutputTokens: new(int64(3)), Cost: new(0.25), Latency: new(time.Minute),
 				Outcome: align.OutcomeFallback,
 			})
 			return "a", nil
@@ -528,6 +530,24 @@ func TestConverseAnswersWithAFullBufferAndSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestConverseWaitsAMomentForRoomAlsoWhereItsContextHasEnded(t *testing.T) {
+	converseTest(t, func(cfg *align.Config) {
+		cfg.BufferEvents, cfg.Overflow = 2, align.OverflowBlock
+	}, func(t *testing.T, client *align.Client, srv *aligntest.Server) {
+		srv.Always(aligntest.Slow(50 * time.Millisecond))
+		ctx, cancel := context.WithCancel(t.Context())
+		answer, err := client.Converse(ctx, align.Conversation{ID: "c1"}, []string{"q1", "q2"}, func(ctx context.Context, _ *align.Run) (string, error) {
+			cancel()
+			return "", ctx.Err()
+		})
+		if !errors.Is(err, context.Canceled) || answer.Unrecorded != nil || answer.Index != 3 {
+			t.Errorf("%+v, %v", answer, err)
+		}
+		wantConversation(t, client, srv, "c1", `1 user "q1"`, `2 user "q2"`,
+			`3 assistant "context canceled" latency=0s success=false error="context canceled" incomplete`)
+	})
+}
+
 func TestConverseRecordsLateWhatThereWasNoRoomForEarlier(t *testing.T) {
 	converseTest(t, func(cfg *align.Config) { cfg.BufferEvents = 3 }, func(t *testing.T, client *align.Client, srv *aligntest.Server) {
 		answer := wantAnswered(t)(client.Converse(t.Context(), c1, []string{"q1", "q2", "q3"}, func(ctx context.Context, _ *align.Run) (string, error) {
@@ -567,7 +587,16 @@ func TestConverseThatTheClientEndsIsIncompleteAndStillAnswers(t *testing.T) {
 	}
 }
 
-func TestConverseGoesOnWithAHistory(t *testing.T) {
+func TestAgentCanBeCalledWithAZeroRun(t *testing.T) {
+	run := &align.Run{}
+	run.FirstToken()
+	run.SetGeneration(align.Generation{Model: "m"})
+	if n, err := fmt.Fprint(run, "a"); n != 1 || err != nil || run.ID() != "" || len(run.Lines()) != 0 {
+		t.Errorf("%d, %v, %q, %v", n, err, run.ID(), run.Lines())
+	}
+}
+
+func TestConverseGoesOnWithAHistory(t *testing.T) { // ES-8
 	converseTest(t, nil, func(t *testing.T, client *align.Client, srv *aligntest.Server) {
 		history := &align.History{MaxMessages: 3}
 		history.Add(align.Line{Role: align.RoleUser, Text: "q1"}, align.Line{Role: align.RoleAssistant, Text: "a1"}) // in another process
