@@ -36,6 +36,7 @@ type Client struct {
 	sessions     *sessionRegistry // what handles of one session share
 	interactions openInteractions
 	incomplete   atomic.Uint64
+	conversing   turns // of conversations, by id
 
 	idleMu   sync.Mutex // guards idle
 	idle     *idleTracker

@@ -34,6 +34,11 @@
 //	fmt.Fprint(in, "On its way.") // as the tokens come
 //	in.End(ctx, "")
 //
+// [Client.Converse] goes around a function of the app's that calls its model: it records the user's messages, calls the
+// function with what was said so far ([History]), records its answer or failure, and puts calls on one conversation in order.
+//
+//	answer, err := client.Converse(ctx, conversation, []string{"Where is my order?"}, agent)
+//
 // # What a call does
 //
 // A recording call checks its argument against the limits, encodes the event once into the bytes that will go on the

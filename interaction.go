@@ -441,10 +441,7 @@ type exchange struct {
 // newExchange tells an interaction in messages: the question, unless it has no text, and the answer, unless it has none
 // and there is nothing else to tell of it: then it was a success, of which the question is witness.
 func (c *Client) newExchange(start InteractionStart, begun time.Time, answer *Message, telling bool) *exchange {
-	e := &exchange{}
-	if start.UserID != "" {
-		e.session = &Session{UserID: start.UserID, AssistantID: cmp.Or(start.AgentName, DefaultAgentName), StartTime: begun}
-	}
+	e := &exchange{session: start.opening(begun)}
 	if !isBlank(start.Input) {
 		e.messages = append(e.messages, &Message{Role: RoleUser, Content: start.Input, CreateTime: begun})
 	}
@@ -465,6 +462,14 @@ func (c *Client) newExchange(start InteractionStart, begun time.Time, answer *Me
 		e.messages[n-1].Properties = start.Properties
 	}
 	return e
+}
+
+// opening returns the session to be opened for the interaction; nil where its user is not known.
+func (start *InteractionStart) opening(begun time.Time) *Session {
+	if start.UserID == "" {
+		return nil
+	}
+	return &Session{UserID: start.UserID, AssistantID: cmp.Or(start.AgentName, DefaultAgentName), StartTime: begun}
 }
 
 // exchange records what is left of e, with indexes that follow each other.
