@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -25,6 +26,7 @@ type Form int
 const (
 	PostOnly  Form = iota + 1
 	GetOrPost      // Connect has a form for GET where nothing is changed
+	Stream         // a POST whose answer comes in parts, as long as the client stays
 )
 
 // Answerable lets calls of some procedures through to next, Connect's handler of their service. It calls a body that is too
@@ -34,6 +36,10 @@ func Answerable(procedures map[string]Form, next http.Handler) http.Handler {
 		form := procedures[r.URL.Path]
 		if form == 0 {
 			reply.Error(w, http.StatusNotFound, connect.CodeUnimplemented, "the service has no such method")
+			return
+		}
+		if form == Stream && r.Method == http.MethodPost {
+			stream(w, r, next)
 			return
 		}
 		if r.Method == http.MethodGet && form != GetOrPost {
@@ -51,7 +57,7 @@ func Answerable(procedures map[string]Form, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		default:
-			w.Header().Set("Allow", map[Form]string{PostOnly: "POST", GetOrPost: "GET, POST"}[form])
+			w.Header().Set("Allow", map[Form]string{PostOnly: "POST", GetOrPost: "GET, POST", Stream: "POST"}[form])
 			reply.Error(w, http.StatusMethodNotAllowed, connect.CodeUnimplemented, "use POST")
 			return
 		}
@@ -80,6 +86,43 @@ func Answerable(procedures map[string]Form, next http.Handler) http.Handler {
 		next.ServeHTTP(w, read)
 	})
 }
+
+// stream lets a call through whose answer comes in parts. The server's deadlines are for requests that are over soon: here
+// each write has its own, so that only a client that does not read is given up.
+func stream(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(framed, mediaType) && !slices.Contains(streamed, mediaType) {
+		w.Header().Set("Accept-Post", strings.Join(streamed, ", "))
+		reply.Error(w, http.StatusUnsupportedMediaType, connect.CodeUnimplemented, "this call streams: send "+strings.Join(streamed, " or "))
+		return
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // where there is no deadline, none need be taken away
+	next.ServeHTTP(&patientWriter{w, control}, r)
+}
+
+// streamed are the media types of Connect's streams.
+var streamed = []string{"application/connect+json", "application/connect+proto"}
+
+// writeWithin is how long one write to a client may take.
+const writeWithin = 30 * time.Second
+
+// patientWriter gives each write its own deadline.
+type patientWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (w *patientWriter) Write(b []byte) (int, error) {
+	_ = w.control.SetWriteDeadline(time.Now().Add(writeWithin))
+	return w.ResponseWriter.Write(b)
+}
+
+// Flush is for Connect, which asks for it by this method.
+func (w *patientWriter) Flush() { _ = w.control.Flush() }
+
+// Unwrap is for [http.ResponseController].
+func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func unsupported(w http.ResponseWriter) {
 	w.Header().Set("Accept-Post", "application/json, application/proto")

@@ -4,6 +4,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/openalign/align/collector/ingest/agnost"
 	"github.com/openalign/align/collector/ingest/otlp"
 	"github.com/openalign/align/collector/keys"
+	"github.com/openalign/align/collector/live"
 	"github.com/openalign/align/collector/operations"
 	"github.com/openalign/align/collector/reply"
 )
@@ -51,6 +53,7 @@ type Options struct {
 //	     /v1/traces  /v1/logs                                   ingest keys; see package otlp
 //	     /api/v1/capture-session  /api/v1/capture-event         organisations of Options.Agnost; see package agnost
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
+//	     /align.v1.LiveService/Watch                                         read keys
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
 //	GET  /metrics    for Prometheus: this machine, and admin keys from elsewhere
@@ -62,6 +65,8 @@ type Server struct {
 	takers   []*ingest.Taker // of the other dialects
 	handler  http.Handler
 	draining atomic.Bool
+	live     live.Hub
+	stop     context.CancelFunc // ends streams
 }
 
 // New returns a server of store, which stays the caller's to close, after the server's last request.
@@ -69,7 +74,10 @@ func New(store collector.Store, opts Options) *Server {
 	log := cmp.Or(opts.Logger, slog.Default())
 	idle := cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout)
 
-	s := &Server{ready: readiness{ask: store.Ready, log: log}, ingest: ingest.New(store, log)}
+	stopping, stop := context.WithCancel(context.Background())
+	s := &Server{ready: readiness{ask: store.Ready, log: log}, stop: stop}
+	store = s.live.Store(store)
+	s.ingest = ingest.New(store, log)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -96,6 +104,7 @@ func New(store collector.Store, opts Options) *Server {
 		}
 	}
 	service(collector.ScopeRead)(conversations.New(store, idle, log))
+	service(collector.ScopeRead)(live.New(&s.live, stopping))
 	service(collector.ScopeRead)(operations.NewQuality(store, log))
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
 	metrics := newMetrics(store, s.IngestedByDialect)
@@ -117,8 +126,12 @@ func New(store collector.Store, opts Options) *Server {
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Drain makes the server say that it is not ready, so that whoever balances load sends it no more. It still serves.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain makes the server say that it is not ready, so that whoever balances load sends it no more. It still serves, but for
+// streams, which end.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.stop()
+}
 
 // Ingested counts what the server has taken in, in all dialects.
 func (s *Server) Ingested() ingest.Counts {

@@ -22,6 +22,7 @@ type cli struct {
 	Audit  auditCommand  `cmd:"" help:"List what was erased, when and by whom: counts only."`
 	Lint   lintCommand   `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
 	Replay replayCommand `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
+	Tail   tailCommand   `cmd:"" help:"Show what happens, as it happens."`
 	Spool  spoolCommand  `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
 	Demo   demoCommand   `cmd:"" help:"Play conversations through the SDK into a collector of its own, and show what arrived."`
 }

@@ -458,7 +458,7 @@ func deriveClose(p *piece, props *ingestionv1alpha.EventProperties, f told) {
 	}
 	s := &session{
 		Closed:     at(f.orTime(end.GetSessionEndTime())),
-		Close:      &closing{Reason: closeReason(end), stamp: f.stamp},
+		Close:      &closing{Reason: collector.CloseReason(end), stamp: f.stamp},
 		Ending:     endingOf(end, f.stamp),
 		Properties: properties(props, f.stamp),
 	}
@@ -506,7 +506,7 @@ func deriveMessage(p *piece, props *ingestionv1alpha.EventProperties, f told) {
 	p.session = &session{Active: at(created)}
 	p.message = &message{
 		index:      int64(m.GetMessageIndexHint()),
-		role:       role(m),
+		role:       collector.Role(m),
 		content:    m.GetMessageContent(),
 		time:       created,
 		at:         f.stamp,
@@ -603,33 +603,6 @@ func deriveFeedback(p *piece, props *ingestionv1alpha.EventProperties, id stamp)
 	if m.GetSessionId() != "" {
 		p.sessionID, p.vote = m.GetSessionId(), v
 	}
-}
-
-func closeReason(m *ingestionv1alpha.EventProperties_SessionProperties) string {
-	switch m.GetCloseReason() {
-	case ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_IDLE:
-		return collector.CloseIdle
-	case ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_SHUTDOWN:
-		return collector.CloseShutdown
-	case ingestionv1alpha.EventProperties_SessionProperties_CLOSE_REASON_TRANSFER:
-		return collector.CloseTransfer
-	}
-	return collector.CloseExplicit // base clients know no reasons
-}
-
-func role(m *ingestionv1alpha.EventProperties_MessageProperties) string {
-	switch m.GetExtendedRole() {
-	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_SYSTEM:
-		return "system"
-	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_TOOL:
-		return "tool"
-	case ingestionv1alpha.EventProperties_MessageProperties_EXTENDED_ROLE_HUMAN:
-		return "human"
-	}
-	if m.GetMessageRole() == ingestionv1alpha.EventProperties_MessageProperties_ROLE_USER {
-		return "user"
-	}
-	return "assistant" // what base clients send for every other role
 }
 
 // properties returns the custom properties. Unlike other fields they have presence: an empty value is a value.
