@@ -136,9 +136,11 @@ func (f *osFile) close() error {
 	return errors.Join(err, f.Close())
 }
 
-// writeZeros is preallocation where the system has nothing better.
+// zeros are written to new files.
+var zeros [256 << 10]byte
+
+// writeZeros writes size bytes, so that there is room for them.
 func writeZeros(f *os.File, size int) error {
-	zeros := make([]byte, min(size, 1<<20))
 	for off := 0; off < size; off += len(zeros) {
 		if _, err := f.WriteAt(zeros[:min(len(zeros), size-off)], int64(off)); err != nil {
 			return err
