@@ -46,7 +46,6 @@ var (
 		"order_status": "Order status", "returns": "Return or refund", "delivery": "Change of delivery", "sizes": "Sizes",
 		"advice": "Product advice", "complaint": "Complaint", "invoice": "Invoice", "password": "Sign-in",
 	}
-	outcomes = []align.FeedbackType{align.ThumbsDown, align.ThumbsUp}
 )
 
 const (
@@ -427,14 +426,18 @@ func (s *scene) sayOf(section, key, about string) (text, of string) {
 	if len(ways) == 0 {
 		return "", ""
 	}
+	gist := ""
 	for range 6 {
 		w := pick(s.r, ways)
 		text, of = tidy(fill(choose(s.r, w.text), s.slots)), w.about
-		if !s.heard[text] {
+		if gist = text; key == "follow" {
+			gist = w.about // nobody asks the same in other words
+		}
+		if !s.heard[gist] {
 			break
 		}
 	}
-	s.heard[text] = true
+	s.heard[gist] = true
 	return text, of
 }
 
@@ -490,9 +493,9 @@ func (s *scene) vote(share, up float64) {
 		return
 	}
 	s.wait(5 * time.Second)
-	thumb := outcomes[0]
+	thumb := align.ThumbsDown
 	if s.chance(up) {
-		thumb = outcomes[1]
+		thumb = align.ThumbsUp
 	}
 	vote := align.MessageFeedback{SessionID: s.told.ID, Index: s.index, Type: thumb}
 	s.opinion(thumb, &vote.Comment, &vote.Reasons)
@@ -511,9 +514,9 @@ func (s *scene) voteOnAll(share, up float64) {
 		return
 	}
 	s.wait(8 * time.Second)
-	thumb, stars := outcomes[0], 1+s.r.IntN(3)
+	thumb, stars := align.ThumbsDown, 1+s.r.IntN(3)
 	if s.chance(up) {
-		thumb, stars = outcomes[1], 4+s.r.IntN(2)
+		thumb, stars = align.ThumbsUp, 4+s.r.IntN(2)
 	}
 	vote := align.SessionFeedback{SessionID: s.told.ID, Type: thumb}
 	if s.chance(0.7) {
@@ -539,11 +542,9 @@ func (s *scene) opinion(thumb align.FeedbackType, comment *string, reasons *[]st
 	}
 }
 
-// walkAway is nobody saying anything more.
-func (s *scene) walkAway() { s.fallQuiet() }
-
-// fallQuiet closes the session as idle, when its time has come. In a scene that is watched the client sees to that.
-func (s *scene) fallQuiet() {
+// walkAway is nobody saying anything more: the session closes as idle, when its time has come. In a scene that is watched
+// the client sees to that.
+func (s *scene) walkAway() {
 	if s.hurried || s.closed {
 		return
 	}
@@ -573,7 +574,7 @@ func (s *scene) wait(about time.Duration) {
 // pause lets hours or days pass, in which the session falls quiet.
 func (s *scene) pause(least, most time.Duration) {
 	resume := s.at.Add(least + time.Duration(s.r.Float64()*float64(most-least))).Truncate(time.Millisecond)
-	s.fallQuiet()
+	s.walkAway()
 	s.at = resume
 }
 
