@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -126,8 +127,7 @@ func (m *Month) Live(now time.Time) Conversation {
 
 // someone returns a person: some come more often than others.
 func (m *Month) someone(r *rand.Rand) *person {
-	x := r.Float64()
-	return m.people[int(x*x*float64(len(m.people)))]
+	return m.people[int(math.Pow(r.Float64(), 1.3)*float64(len(m.people)))]
 }
 
 // Shares of a day's hours and a week's days, Sunday first, of the busiest one.

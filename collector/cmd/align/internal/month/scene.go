@@ -333,8 +333,10 @@ func (s *scene) ticket() {
 	s.colleague("agent_hi")
 	for range 1 + s.r.IntN(3) {
 		s.pause(2*time.Hour, 30*time.Hour)
+		s.awake(7, 22)
 		s.user(s.say(s.topic, pick(s.r, []string{"give", "follow"})), intents[s.topic])
 		s.pause(time.Hour, 20*time.Hour)
+		s.awake(8, 18)
 		s.colleague("agent_fix")
 	}
 	s.vote(0.2, 0.85)
@@ -478,10 +480,10 @@ func (s *scene) colleague(key string) {
 // message is the next one.
 func (s *scene) message(role align.Role, text string, intent *align.Intent, generation *align.Generation) {
 	s.index++
+	s.said, s.closed, s.voted = s.at, false, false
 	s.add(align.Event{Type: align.EventCreateMessage, Message: &align.Message{
 		SessionID: s.told.ID, Index: s.index, Role: role, Content: text, Intent: intent, Generation: generation,
 	}})
-	s.said, s.closed, s.voted = s.at, false, false
 }
 
 // vote is a thumb on the last message, in a share of cases, and up in a share of those.
@@ -576,6 +578,16 @@ func (s *scene) pause(least, most time.Duration) {
 	resume := s.at.Add(least + time.Duration(s.r.Float64()*float64(most-least))).Truncate(time.Millisecond)
 	s.walkAway()
 	s.at = resume
+}
+
+// awake lets time pass until the user's clock is between two hours.
+func (s *scene) awake(from, to int) {
+	for {
+		if h := s.at.Add(s.who.country.offset).Hour(); h >= from && h < to {
+			return
+		}
+		s.at = s.at.Add(time.Hour)
+	}
 }
 
 // add makes something happen now, and time go on.
