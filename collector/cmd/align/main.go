@@ -23,7 +23,7 @@ type cli struct {
 	Lint   lintCommand   `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
 	Replay replayCommand `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
 	Spool  spoolCommand  `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
-	Demo   demoCommand   `cmd:"" help:"Play conversations through the SDK into a collector of its own, and show what arrived."`
+	Demo   demoCommand   `cmd:"" help:"Play a month of conversations through the SDK into a collector of its own, show what arrived, and go on live."`
 }
 
 // streams are where a command writes: what was asked for goes to out, everything else to err.

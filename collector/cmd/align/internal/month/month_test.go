@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -21,6 +22,9 @@ var show = flag.Int("show", 0, "print that many conversations, to read them")
 
 // today is a Saturday afternoon.
 var today = time.Date(2026, 11, 21, 13, 0, 0, 0, time.UTC)
+
+// whole is a month of the default size, which no test changes.
+var whole = sync.OnceValue(func() *Month { return New(1, today, 3000) })
 
 func TestSameSeedTellsTheSameMonth(t *testing.T) {
 	a, b := New(7, today, 300), New(7, today, 300)
@@ -43,13 +47,13 @@ func TestSizeScalesByItsNumber(t *testing.T) {
 			t.Errorf("%d conversations asked for: %+v", n, tally)
 		}
 	}
-	if tally := New(1, today, 3000).Tally(); tally.Messages < 16_000 || tally.Messages > 24_000 || tally.Users < 300 {
+	if tally := whole().Tally(); tally.Messages < 16_000 || tally.Messages > 24_000 || tally.Users < 300 {
 		t.Errorf("a month is %+v, want about 20,000 messages of some hundred users", tally)
 	}
 }
 
 func TestEverythingHappensInTheMonthAndInOrder(t *testing.T) {
-	m := New(2, today, 1500)
+	m := whole()
 	ids := make(map[string]bool)
 	var last time.Time
 	for _, c := range m.Conversations {
@@ -196,7 +200,7 @@ func facts(m *Month) map[string]int {
 }
 
 func TestEverySituationOccurs(t *testing.T) {
-	got := facts(New(1, today, 3000))
+	got := facts(whole())
 	want := []string{
 		"company", "traits", "channel chat", "channel ticket", "source ios app", "source help desk", "test mode", "label vip",
 		"assistant mira", "assistant otto", "assistant help-desk", "release 2.3", "release 2.4", "release 1.8", "release 1.9",
@@ -226,7 +230,7 @@ func TestEverySituationOccurs(t *testing.T) {
 }
 
 func TestDaysAndWeeksHaveTheirRhythm(t *testing.T) {
-	m := New(4, today, 3000)
+	m := whole()
 	zone := make(map[string]time.Duration)
 	for _, c := range countries {
 		zone[c.tag] = c.offset
@@ -273,7 +277,7 @@ func (q *quality) median() time.Duration {
 }
 
 func TestTheReleaseIsBetterAndTheOutageIsSeen(t *testing.T) {
-	m := New(5, today, 3000)
+	m := whole()
 	var before, after, outage quality
 	for _, c := range m.Conversations {
 		q := &before
@@ -324,7 +328,7 @@ func TestTheReleaseIsBetterAndTheOutageIsSeen(t *testing.T) {
 
 // Who opens ten conversations should not read the same sentences again and again.
 func TestTenConversationsInARowRarelyRepeatASentence(t *testing.T) {
-	m := New(6, today, 3000)
+	m := whole()
 	sentences, repeated := 0, 0
 	for ten := range slices.Chunk(m.Conversations, 10) {
 		in := make(map[string]int) // which conversation said it first
