@@ -43,7 +43,7 @@
 //
 // A recording call checks its argument against the limits, encodes the event once into the bytes that will go on the
 // wire, appends them to a bounded buffer and returns. Nothing of the argument is kept. The call's context carries values
-// only (see [WithReceipt]); that it ends does not take back what was recorded, unless the call waits for room under
+// only (see [WithReceipt] and [WithTime]); that it ends does not take back what was recorded, unless the call waits for room under
 // [OverflowBlock].
 //
 // A mistake in the argument is returned as one error that joins a *[FieldError] for every problem. Nothing was recorded

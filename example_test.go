@@ -82,6 +82,20 @@ func ExampleWithReceipt() {
 	// Output: <nil> thumbs_down
 }
 
+// A vote of last spring, from a table that the app kept so far.
+func ExampleWithTime() {
+	client, srv := aligntest.Client(nil)
+	defer srv.Close()
+
+	voted := time.Date(2026, time.April, 9, 14, 30, 0, 0, time.UTC)
+	ctx := align.WithTime(context.Background(), voted)
+	client.CreateMessageFeedback(ctx, align.MessageFeedback{SessionID: "s1", Index: 2, Type: align.ThumbsUp})
+	client.Close(context.Background())
+
+	fmt.Println(srv.Events()[0].CreateTime)
+	// Output: 2026-04-09 14:30:00 +0000 UTC
+}
+
 // A change of mind: each voter has one current vote on a message, the last, and none once it is taken back.
 func ExampleClient_CreateMessageFeedback() {
 	client, srv := aligntest.Client(nil)

@@ -25,6 +25,10 @@ func (c *Client) admit(ctx context.Context, p payload) error {
 		c.drop(ctx, p, DropDisabled, now)
 		return nil
 	}
+	if err := c.refusing(untimely(ctx)); err != nil {
+		return err
+	}
+	dateBy(ctx, p)
 	sign := signOf(p) // before a hook gives the session another name: its end will go through that hook, too
 	err := c.accept(ctx, p, now)
 	if err == nil {
@@ -141,6 +145,9 @@ func (c *Client) recordPlain(ctx context.Context, m *Message) (done bool, err er
 	if !ok {
 		return false, nil
 	}
+	if _, told := timeFrom(ctx); told {
+		return false, nil
+	}
 	now := time.Now()
 	scratch := scratchPool.Get().(*[]byte)
 	entry, e := beginEvent((*scratch)[:0], EventCreateMessage, c.ids.next(now), now, len(m.SessionID)+len(m.Content))
@@ -161,7 +168,7 @@ func (c *Client) enqueue(ctx context.Context, p payload, now time.Time) error {
 		return c.assemble(ctx, now, false, p)
 	}
 	scratch := scratchPool.Get().(*[]byte)
-	entry := appendEvent((*scratch)[:0], c.cfg.ProjectID, c.ids.next(now), now, p)
+	entry := appendEvent((*scratch)[:0], c.cfg.ProjectID, c.ids.next(now), eventTime(ctx, now), p)
 	return c.push(ctx, p.lane(), scratch, entry, now)
 }
 

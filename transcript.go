@@ -136,7 +136,7 @@ func (c *Client) RecordTranscript(ctx context.Context, transcript Transcript) er
 	}
 	now := time.Now()
 	if !c.cfg.Disabled {
-		if err := c.checkTranscript(&transcript); err != nil {
+		if err := c.checkTranscript(&transcript, untimely(ctx)); err != nil {
 			c.buf.refuse()
 			return err
 		}
@@ -154,9 +154,9 @@ func (c *Client) RecordTranscript(ctx context.Context, transcript Transcript) er
 // maxProblems bounds how many problems of one transcript are told: it may have a hundred thousand lines.
 const maxProblems = 100
 
-// checkTranscript returns every problem of t, the first maxProblems, as *[FieldError], joined.
-func (c *Client) checkTranscript(t *Transcript) error {
-	problems := c.rules.problems(t)
+// checkTranscript returns others and every problem of t, the first maxProblems, as *[FieldError], joined.
+func (c *Client) checkTranscript(t *Transcript, others []error) error {
+	problems := append(others, c.rules.problems(t)...)
 	if !t.End.IsZero() && t.End.Before(t.Start) {
 		problems = append(problems, &FieldError{Field: "Transcript.End", Rule: "min", Limit: "Start"})
 	}
@@ -327,7 +327,7 @@ func (c *Client) enqueueAll(ctx context.Context, events []payload, now time.Time
 	items := make([]item, len(events))
 	for i, p := range events {
 		from := len(encoded)
-		encoded = appendEvent(encoded, c.cfg.ProjectID, c.ids.next(now), now, p)
+		encoded = appendEvent(encoded, c.cfg.ProjectID, c.ids.next(now), eventTime(ctx, now), p)
 		items[i] = item{lane: c.laneOf(p.lane()), size: len(encoded) - from}
 	}
 	dropped, err := c.buf.pushAll(ctx, items, encoded, now, receiptFrom(ctx))

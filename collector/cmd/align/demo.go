@@ -5,26 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
-	"connectrpc.com/connect"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openalign/align"
-	"github.com/openalign/align/collector"
-	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
-	"github.com/openalign/align/collector/keys"
-	"github.com/openalign/align/collector/server"
-	"github.com/openalign/align/collector/store/sqlite"
 )
 
 type demoCommand struct {
-	Once bool   `help:"Exit when everything has arrived: with status 0 if the numbers agree, else 1."`
-	File string `help:"JSON-lines file of dialogues to play, gzipped or not, instead of the demo's own." type:"existingfile" placeholder:"F"`
+	Once          bool   `help:"Exit when everything has arrived: with status 0 if the numbers agree, else 1."`
+	File          string `help:"JSON-lines file of dialogues to play, gzipped or not, instead of a month." type:"existingfile" placeholder:"F"`
+	Conversations int    `help:"How many conversations the month has (default ${default})." default:"3000" placeholder:"N"`
+	Seed          uint64 `help:"Another number makes up another month (default ${default})." default:"1" placeholder:"N"`
+	Quiet         bool   `help:"Add no conversations once the month is played."`
+	Data          string `help:"Folder to keep the data in (default: a temporary one, removed in the end)." type:"path" placeholder:"DIR"`
 }
 
 const (
@@ -34,27 +28,47 @@ const (
 	demoPlayers     = 8
 )
 
-// Run plays conversations through the SDK into a collector of its own and shows what arrived.
-func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
-	dialogues, err := readDialogues(c.File)
-	if err != nil {
-		return err
+// Validate refuses a month that is none.
+func (c *demoCommand) Validate() error {
+	if c.Conversations < 1 {
+		return errors.New("--conversations must be at least 1")
 	}
-	host, err := startDemoHost(ctx, slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, host.close()) }()
+	return nil
+}
 
-	if !c.Once {
-		defer func() {
-			if ctx.Err() != nil {
-				err = nil // Ctrl-C is how it ends, also when that comes early
-			}
-		}()
+// Run plays conversations through the SDK into a collector of its own and shows what arrived: a few of them once, those of
+// a file, or a month.
+func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
+	play := c.playMonth
+	if c.Once || c.File != "" {
+		dialogues, err := readDialogues(c.File)
+		if err != nil {
+			return err
+		}
+		play = func(ctx context.Context, std streams, host *demoHost, _ *slog.Logger) error {
+			return c.playScript(ctx, std, host, dialogues)
+		}
+	}
+	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	host, err := startDemoHost(ctx, c.Data, log)
+	if err != nil {
+		return err
+	}
+	err = play(ctx, std, host, log)
+	if !c.Once && ctx.Err() != nil {
+		err = nil // Ctrl-C is how it ends, also when that comes early
+	}
+	return errors.Join(err, host.close())
+}
+
+// playScript plays dialogues, compares what arrived word by word, and without Once serves it until ctx ends.
+func (c *demoCommand) playScript(ctx context.Context, std streams, host *demoHost, dialogues []dialogue) error {
+	messages := 0
+	for _, d := range dialogues {
+		messages += len(d.Turns)
 	}
 	fmt.Fprintf(std.out, "Playing %s through the SDK into a collector at %s\n", counted(len(dialogues), "conversation"), host.url)
-	played, stats, err := playDialogues(ctx, host, dialogues, newProgress(std.err, dialogues))
+	played, stats, err := playDialogues(ctx, host, dialogues, newProgress(std.err, messages, "messages", noProgress{}))
 	if err != nil {
 		return err
 	}
@@ -62,90 +76,18 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	agree := report(std.out, stats, played, found)
-	if !agree {
-		return errors.New("the numbers do not agree")
+	if !report(std.out, stats, played, found) {
+		return errDisagree
 	}
 	if c.Once {
 		return nil
 	}
-	fmt.Fprintf(std.out, `
-Look at it:
-  curl %[1]s/align.v1.ConversationService/SearchConversations \
-    -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' --data '{"pageSize": 3}'
-  curl %[1]s/align.v1.ConversationService/ListMessages \
-    -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' --data %[3]s
-Ctrl-C ends the collector and removes its data.
-`, host.url, host.readKey, shellQuoted(listBody(dialogues[0].ID)))
+	host.lookAround(std.out, dialogues[0].ID)
 	<-ctx.Done()
 	return nil
 }
 
-// demoHost is a collector on a free port with a data folder that goes when it does.
-type demoHost struct {
-	url, ingestKey, readKey string
-
-	dir   string
-	store collector.Store
-	http  *http.Server
-}
-
-func startDemoHost(ctx context.Context, log *slog.Logger) (_ *demoHost, err error) {
-	h := &demoHost{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, h.close())
-		}
-	}()
-	if h.dir, err = os.MkdirTemp("", "align-demo-"); err != nil {
-		return nil, err
-	}
-	if h.store, err = sqlite.Open(ctx, filepath.Join(h.dir, databaseFile)); err != nil {
-		return nil, err
-	}
-	for scope, secret := range map[collector.Scope]*string{collector.ScopeIngest: &h.ingestKey, collector.ScopeRead: &h.readKey} {
-		var key collector.Key
-		if *secret, key, err = keys.New(demoProject, scope); err != nil {
-			return nil, err
-		}
-		if err = h.store.CreateKey(ctx, key); err != nil {
-			return nil, err
-		}
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	h.url = "http://" + listener.Addr().String()
-	h.http = server.HTTP(server.New(h.store, server.Options{IdleTimeout: collector.DefaultIdleTimeout, Logger: log}), log)
-	go h.http.Serve(listener)
-	return h, nil
-}
-
-// close leaves nothing behind, however far startDemoHost came.
-func (h *demoHost) close() (err error) {
-	if h.http != nil {
-		err = h.http.Close()
-	}
-	if h.store != nil {
-		err = errors.Join(err, h.store.Close())
-	}
-	if h.dir != "" {
-		err = errors.Join(err, os.RemoveAll(h.dir))
-	}
-	return err
-}
-
-// conversations is a client of the read API with the read key.
-func (h *demoHost) conversations() alignv1connect.ConversationServiceClient {
-	withKey := func(next connect.UnaryFunc) connect.UnaryFunc {
-		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-			req.Header().Set("Authorization", "Bearer "+h.readKey)
-			return next(ctx, req)
-		}
-	}
-	return alignv1connect.NewConversationServiceClient(http.DefaultClient, h.url, connect.WithInterceptors(connect.UnaryInterceptorFunc(withKey)))
-}
+var errDisagree = errors.New("the numbers do not agree")
 
 // playDialogues records every dialogue with the SDK, as a chat app would, and returns what it recorded and what the
 // client counted, once all of it is delivered and whoever walked away has gone idle.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"connectrpc.com/connect"
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/openalign/align"
@@ -113,27 +110,34 @@ func thumb(v alignv1.Vote) align.FeedbackType {
 
 // report prints what arrived and says whether all numbers agree.
 func report(out io.Writer, s align.Stats, played, found tally) (agree bool) {
-	var dropped uint64
-	for _, n := range s.Dropped {
-		dropped += n
-	}
-	balanced := s.Accepted == s.Delivered+dropped+s.Pending && s.Delivered == s.Accepted
-	fmt.Fprintf(out, "\nevents: %s accepted = %s delivered + %s dropped + %s pending\n\n",
-		thousands(s.Accepted), thousands(s.Delivered), thousands(dropped), thousands(s.Pending))
-
-	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "\trecorded\tstored\t")
-	agree = balanced
-	for _, row := range []struct {
-		name             string
-		recorded, stored int
-	}{
+	return compare(out, s, []counts{
 		{"sessions", played.sessions, found.sessions},
 		{"messages", played.messages, found.messages},
 		{"thumbs up", played.up, found.up},
 		{"thumbs down", played.down, found.down},
 		{"idle closes", played.idle, found.idle},
-	} {
+	})
+}
+
+// counts are how many of something were recorded, and how many are stored.
+type counts struct {
+	name             string
+	recorded, stored int
+}
+
+// compare prints what became of events and of what they say, and says whether all of it agrees.
+func compare(out io.Writer, s align.Stats, rows []counts) (agree bool) {
+	var dropped uint64
+	for _, n := range s.Dropped {
+		dropped += n
+	}
+	fmt.Fprintf(out, "\nevents: %s accepted = %s delivered + %s dropped + %s pending\n\n",
+		thousands(s.Accepted), thousands(s.Delivered), thousands(dropped), thousands(s.Pending))
+
+	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "\trecorded\tstored\t")
+	agree = s.Accepted == s.Delivered+dropped+s.Pending && s.Delivered == s.Accepted
+	for _, row := range rows {
 		mark := ""
 		if row.recorded != row.stored {
 			agree, mark = false, "  differ"
@@ -172,32 +176,3 @@ func listBody(conversation string) string {
 
 // shellQuoted is text as one word of a shell's command line.
 func shellQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
-
-// progress is a bar on a terminal and nothing elsewhere.
-type progress interface {
-	Add(messages int) error
-	Finish() error
-}
-
-type noProgress struct{}
-
-func (noProgress) Add(int) error { return nil }
-func (noProgress) Finish() error { return nil }
-
-func newProgress(w io.Writer, dialogues []dialogue) progress {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return noProgress{}
-	}
-	messages := 0
-	for _, d := range dialogues {
-		messages += len(d.Turns)
-	}
-	return progressbar.NewOptions(messages,
-		progressbar.OptionSetWriter(f),
-		progressbar.OptionSetDescription("messages"),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetWidth(30),
-		progressbar.OptionClearOnFinish(),
-	)
-}

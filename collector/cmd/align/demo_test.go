@@ -80,7 +80,7 @@ func TestDemoServesUntilInterrupted(t *testing.T) {
 	// The last thing it prints before it waits says how it ends: answer that with the interrupt.
 	out := &interrupter{word: "Ctrl-C", interrupt: cancel}
 	var diagnostics bytes.Buffer
-	if status := runDemo(t, ctx, streams{out, &diagnostics}); status != 0 {
+	if status := runDemo(t, ctx, streams{out, &diagnostics}, "--conversations", "40", "--quiet"); status != 0 || diagnostics.Len() > 0 {
 		t.Errorf("status %d\n%s", status, &diagnostics)
 	}
 	if !strings.Contains(out.String(), "curl http://127.0.0.1:") || !strings.Contains(out.String(), `--data '{"conversationId":`) {
@@ -92,7 +92,7 @@ func TestDemoInterruptedEarlyEndsQuietly(t *testing.T) {
 	for _, c := range []struct {
 		args   []string
 		status int
-	}{{nil, 0}, {[]string{"--once"}, 1}} { // --once promises that the numbers agree
+	}{{[]string{"--conversations", "100"}, 0}, {[]string{"--file", "demo.jsonl"}, 0}, {[]string{"--once"}, 1}} { // --once promises that the numbers agree
 		ctx, cancel := context.WithCancel(t.Context())
 		out := &interrupter{word: "Playing", interrupt: cancel}
 		var diagnostics bytes.Buffer

@@ -24,7 +24,7 @@ type cli struct {
 	Replay replayCommand `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
 	Tail   tailCommand   `cmd:"" help:"Show what happens, as it happens."`
 	Spool  spoolCommand  `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
-	Demo   demoCommand   `cmd:"" help:"Play conversations through the SDK into a collector of its own, and show what arrived."`
+	Demo   demoCommand   `cmd:"" help:"Play a month of conversations through the SDK into a collector of its own, show what arrived, and go on live."`
 }
 
 // streams are where a command writes: what was asked for goes to out, everything else to err.

@@ -76,6 +76,7 @@ func TestWrongCommandLinesSayWhatIsWrong(t *testing.T) {
 		"serve --rate-limit -1":                             "--rate-limit",
 		"replay --idle 0s":                                  "--idle",
 		"replay --project p":                                "--idle",
+		"demo --conversations 0":                            "--conversations",
 		"erase --project p":                                 "--user",
 		"keys rotate --overlap -1s x --data " + t.TempDir(): "--overlap",
 	} {
