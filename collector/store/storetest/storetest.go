@@ -61,6 +61,10 @@ func Run(t *testing.T, open func(t *testing.T) collector.Store) {
 		{"EraseKeepsCountsAndForgetsThePerson", testEraseKeepsCountsAndForgetsThePerson},
 		{"RetainTakesWhatIsOld", testRetainTakesWhatIsOld},
 		{"BackupIsAllThereIs", testBackupIsAllThereIs},
+		{"SearchFindsByWhatIsKnown", testSearchFindsByWhatIsKnown},
+		{"SearchPages", testSearchPages},
+		{"ConversationByID", testConversationByID},
+		{"RunsAddUp", testRunsAddUp},
 		{"ReadyThenClosed", testReadyThenClosed},
 		{"ViewsDoNotDependOnArrival", testViewsDoNotDependOnArrival},
 	} {
