@@ -10,6 +10,8 @@ type StoreStats struct {
 	QueuedEvents, QueuedBytes int // wait to be stored, or are being stored
 	LineEvents                int // wait for room in the queue
 	FileBytes, LogBytes       int64
+	UnindexedMessages         int           // cannot be found by their text yet
+	IndexLag                  time.Duration // for how long the first of them cannot, as far as is known
 	Commits                   Histogram
 }
 
