@@ -167,12 +167,13 @@ func (s *Store) Stats() collector.StoreStats {
 	var stats collector.StoreStats
 	held, lined := s.queue.holds()
 	stats.QueuedEvents, stats.QueuedBytes, stats.LineEvents = held.events, held.bytes, lined.events
-	for suffix, size := range map[string]*int64{"": &stats.FileBytes, "-wal": &stats.LogBytes} {
-		if info, err := os.Stat(s.file + suffix); err == nil { // there is no log before the first write
-			*size = info.Size()
+	for file, size := range map[string]*int64{s.file: &stats.FileBytes, s.file + "-wal": &stats.LogBytes,
+		s.words.file: &stats.IndexBytes, s.words.file + "-wal": &stats.IndexBytes} {
+		if info, err := os.Stat(file); err == nil { // there is no log before the first write
+			*size += info.Size()
 		}
 	}
-	s.words.waiting(&stats)
+	stats.UnindexedMessages, stats.IndexLag = s.words.lag.behind(time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats.Commits = s.commits.Clone()

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/search"
 )
 
@@ -637,9 +636,4 @@ func (l *lag) behind(now time.Time) (messages int, wait time.Duration) {
 		wait = now.Sub(l.marks[0].at)
 	}
 	return int(max(0, l.written-l.taken) + max(0, l.changes)), wait
-}
-
-// waiting adds to stats how far the index is behind.
-func (w *words) waiting(stats *collector.StoreStats) {
-	stats.UnindexedMessages, stats.IndexLag = w.lag.behind(time.Now())
 }
