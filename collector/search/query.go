@@ -8,9 +8,8 @@
 //	late OR delayed    one of them; it binds closer than what stands beside it
 //
 // Case and accents do not count, nor does what stands between words; see [Tokenize]. A word that is written with something
-// inside, such as e-mail or 408-247-8880, is a phrase of its parts, and so is a run of Chinese. There is one way to write a
-// query wrong where it could have been meant otherwise, and none to reach anything but words: every other character is what
-// stands between words.
+// inside, such as e-mail or 408-247-8880, is a phrase of its parts, and so is a run of Chinese. No other character means
+// anything.
 package search
 
 import (

@@ -93,6 +93,10 @@ func (t *tokenizer) segment(s string, at int) {
 		t.end()
 		return
 	}
+	if lower := unicode.ToLower(r); size == len(s) && int(lower) >= len(folded) && !accent(r) && norm.NFKD.PropertiesString(s).Decomposition() == nil {
+		t.rune(lower, at, at+size) // as most are, which is faster
+		return
+	}
 	for _, r := range fold(s) {
 		t.rune(r, at, at+len(s))
 	}

@@ -172,6 +172,9 @@ func (t *textSearch) matches(ctx context.Context, from int64, text bool, yield f
 		if !yield(&m) {
 			return nil
 		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
 	return rows.Err()
 }
