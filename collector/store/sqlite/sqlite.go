@@ -63,7 +63,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	commits collector.Histogram // guarded by mu
-	busy    time.Duration       // in commits; guarded by mu
+	busy    time.Duration       // in commits for which others waited; guarded by mu
 
 	close    sync.Once
 	closeErr error
@@ -180,7 +180,7 @@ func (s *Store) Stats() collector.StoreStats {
 	return stats
 }
 
-// committing returns how long the writer has been committing, in all.
+// committing returns how long the writer has been committing while others waited for it, in all.
 func (s *Store) committing() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,9 +195,12 @@ func (s *Store) timedCommit(jobs []*job) error {
 		return err
 	}
 	now := time.Now()
+	waiting, _, _ := s.queue.state()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy += now.Sub(start)
+	if waiting > 0 {
+		s.busy += now.Sub(start)
+	}
 	if err == nil {
 		s.commits.Observe(now.Sub(start))
 		s.words.lag.wrote(s.write.messages.last, now)

@@ -39,8 +39,8 @@ const (
 	fillRetry = time.Second
 	// fillGather is how long messages gather before they are taken in: a transaction costs as much as some dozens of them.
 	fillGather = 50 * time.Millisecond
-	// yielding is how much longer than it worked the filling rests while the store's writer is busy all the time.
-	yielding = 8
+	// yielding is how much longer than it worked the filling rests while somebody waits for the store's writer all the time.
+	yielding = 12
 	// mergePages is how many pages one step of a merge writes.
 	mergePages = 2000
 )
@@ -50,7 +50,7 @@ type words struct {
 	file  string
 	read  *reader // of the store's file
 	write func(context.Context, *job) error
-	busy  func() time.Duration // how long the store's writer has been committing, in all
+	busy  func() time.Duration // how long the store's writer has been committing while others waited for it, in all
 	lag   lag
 
 	mu     sync.Mutex
@@ -220,7 +220,7 @@ func (w *words) signal() {
 }
 
 // run fills the index whenever there is something to take in. It works little by little, and rests in between: not at all
-// while the store's writer has nothing to do, and for many times as long as it worked while that is busy.
+// while nobody waits for the store's writer, and for many times as long as it worked while somebody always does.
 func (w *words) run(ctx context.Context) {
 	defer close(w.done)
 	timer := time.NewTimer(0)
@@ -255,8 +255,7 @@ func (w *words) run(ctx context.Context) {
 	}
 }
 
-// rest says how long to rest after having worked so long. Since and busy are when that was last asked, and how long the
-// writer had been busy by then.
+// rest says how long to rest after having worked so long. Since and busy are when that was last asked, and what w.busy said.
 func (w *words) rest(worked time.Duration, since *time.Time, busy *time.Duration) time.Duration {
 	now, nowBusy := time.Now(), w.busy()
 	share := 0.0
