@@ -57,6 +57,7 @@ type Store struct {
 	read   *reader
 	words  *words
 	search *sql.DB // reads the file and words
+	few    int     // fewMessages, but in tests
 	// refused is how many bytes the disk refused since it last took an append; 0 when none. It belongs to the writer's
 	// goroutine.
 	refused int
@@ -97,7 +98,7 @@ func open(ctx context.Context, file string, q *queue) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", errors.Join(err, words.close(), r.close(), w.close()))
 	}
-	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r, words: words, search: searchers, commits: collector.NewHistogram()}
+	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r, words: words, search: searchers, few: fewMessages, commits: collector.NewHistogram()}
 	words.read, words.write, words.busy = r, s.do, s.committing
 	go s.run()
 	words.start()

@@ -122,8 +122,8 @@ func (t *textSearch) fewLeft(ctx context.Context) (bool, error) {
 	}
 	var sessions, messages int
 	err := t.store.read.db.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(message_count + 1), 0) FROM
-		(SELECT s.message_count FROM `+tables+` WHERE `+w.where.String()+` LIMIT ?)`, append(w.args, fewMessages)...).Scan(&sessions, &messages)
-	return messages < fewMessages, err
+		(SELECT s.message_count FROM `+tables+` WHERE `+w.where.String()+` LIMIT ?)`, append(w.args, t.store.few)...).Scan(&sessions, &messages)
+	return messages < t.store.few, err
 }
 
 // match is a message that matches, and where it is from.

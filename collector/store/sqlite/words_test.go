@@ -13,7 +13,38 @@ import (
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/search"
+	"github.com/openalign/align/collector/store/storetest"
 )
+
+// Whatever is left of the messages, the index finds what looking at them does.
+func TestSearcherThatAlwaysAsksTheIndex(t *testing.T) {
+	storetest.RunSearcher(t, func(t *testing.T) collector.Store {
+		s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+		s.few = 0
+		return s
+	})
+}
+
+func TestIndexIsForTheOwnerAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "data", "align.db")
+	s := openTest(t, file)
+	appendBatch(t, s, saying("e1", "s", 1, 1, "hello"))
+	said(t, s, "hello")
+	files, err := filepath.Glob(wordsFile(file) + "*")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("found %v, %v; want the file, its log and the log's index", files, err)
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is open to others: %v, %v", f, info.Mode(), err)
+		}
+	}
+	for _, statement := range []string{"DELETE FROM found.docs", "DELETE FROM facts"} {
+		if _, err := s.search.ExecContext(t.Context(), statement); err == nil {
+			t.Errorf("who searches can %s", statement)
+		}
+	}
+}
 
 // saying returns a batch of one message that says a text.
 func saying(id, session string, index int32, at int64, text string) collector.Batch {
