@@ -101,7 +101,11 @@ func openWords(ctx context.Context, file string) (*words, error) {
 	}
 	w.db = db
 	if err := w.prepare(ctx); err != nil {
-		return nil, errors.Join(err, w.closeFile())
+		hint := " (it may be deleted, and is made again)"
+		if errors.Is(err, errNotWords) {
+			hint = ""
+		}
+		return nil, fmt.Errorf("search index %s%s: %w", filepath.Base(w.file), hint, errors.Join(err, w.closeFile()))
 	}
 	return w, nil
 }
@@ -126,7 +130,7 @@ var wordsTables = []string{
 
 func (w *words) prepare(ctx context.Context) error {
 	if err := w.makeTables(ctx); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(w.file), err)
+		return err
 	}
 	for _, s := range []struct {
 		stmt  **sql.Stmt
@@ -151,7 +155,7 @@ func (w *words) prepare(ctx context.Context) error {
 }
 
 // errNotWords says that the index's place is taken.
-var errNotWords = errors.New("this is no search index of a store, which should be here: move it away")
+var errNotWords = errors.New("it is none, but somebody's database: move it away")
 
 // makeTables makes what is missing, and what is of another version anew.
 func (w *words) makeTables(ctx context.Context) error {
@@ -266,20 +270,23 @@ func (w *words) rest(worked time.Duration, since *time.Time, busy *time.Duration
 	return time.Duration(float64(worked) * yielding * share * share)
 }
 
-// prune removes from the store what the index has taken in of reindex.
+// prune removes from the store what the index has taken in of reindex. What fails now is done the next time.
 func (w *words) prune(ctx context.Context) {
 	w.mu.Lock()
 	var change int64
 	err := w.conn.QueryRowContext(ctx, `SELECT change FROM filled`).Scan(&change)
+	pruned := w.pruned
 	w.mu.Unlock()
-	if err != nil || change == w.pruned {
+	if err != nil || change == pruned {
 		return
 	}
-	// What fails now is done the next time.
-	if w.write(ctx, &job{apply: func(t *transaction) error {
+	err = w.write(ctx, &job{apply: func(t *transaction) error {
 		_, err := t.conn.ExecContext(context.Background(), `DELETE FROM reindex WHERE seq <= ?`, change)
 		return err
-	}}) == nil {
+	}})
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.pruned = change
 	}
 }
@@ -301,7 +308,12 @@ func (w *words) fill(ctx context.Context, rows int) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer tx.Rollback()
+	defer func() {
+		if err != nil {
+			clear(w.spaces) // of which some may be of this transaction
+		}
+		_ = tx.Rollback() // does nothing after Commit
+	}()
 	at, err := w.position(ctx)
 	if err != nil {
 		return false, err
@@ -328,7 +340,9 @@ func (w *words) fill(ctx context.Context, rows int) (more bool, err error) {
 			return false, err
 		}
 		docs = append(docs, some.docs...)
-		next = max(next, some.last)
+		if next = some.last; next == 0 {
+			next = at.messages // there are none
+		}
 	}
 	if err := w.add(ctx, docs); err != nil {
 		return false, err

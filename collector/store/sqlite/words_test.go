@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -398,4 +399,35 @@ func FuzzExpression(f *testing.F) {
 			t.Errorf("SQLite finds it: %v; the matcher: %v", found, want)
 		}
 	})
+}
+
+// Of conversations that all start at one moment, as imported ones may, a page holds no more than it needs, and all are found.
+func TestConversationsOfOneMomentArePaged(t *testing.T) {
+	const conversations, size = 3000, 250
+	s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+	var batch collector.Batch
+	for i := range conversations {
+		batch.Facts = append(batch.Facts, saying(fmt.Sprint("e", i), fmt.Sprint("s", i*7919%conversations), 1, 1, "hello").Facts...)
+	}
+	appendBatch(t, s, batch)
+	said(t, s, "hello")
+	for _, reversed := range []bool{false, true} {
+		ids := func(text string) (ids []string) {
+			for page := (collector.Page{Size: size}); ; {
+				hits, next, err := s.Search(t.Context(), "shop", collector.Query{Text: text, Reversed: reversed}, page, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range hits {
+					ids = append(ids, hits[i].ID)
+				}
+				if page.Token = next; next == "" {
+					return ids
+				}
+			}
+		}
+		if got, want := ids("hello"), ids(""); !slices.Equal(got, want) || len(want) != conversations {
+			t.Errorf("reversed %v: found %d, want the same %d in the same order", reversed, len(got), len(want))
+		}
+	}
 }
