@@ -136,9 +136,11 @@ func (f *osFile) close() error {
 	return errors.Join(err, f.Close())
 }
 
-// writeZeros is preallocation where the system has nothing better.
+// zeros is what a new file holds. Never written to, it takes no memory.
+var zeros [1 << 20]byte
+
+// writeZeros gives every block of a new file a page in memory and, where the system has nothing better, its place on disk.
 func writeZeros(f *os.File, size int) error {
-	zeros := make([]byte, min(size, 1<<20))
 	for off := 0; off < size; off += len(zeros) {
 		if _, err := f.WriteAt(zeros[:min(len(zeros), size-off)], int64(off)); err != nil {
 			return err
