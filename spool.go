@@ -619,50 +619,55 @@ func (s *spool) syncDirty() {
 	s.newNames = false
 	segs := s.dirty
 	s.dirty = nil
-	files := make([]spoolFile, len(segs)) // nil: not mapped any more
-	synced := make([]bool, len(segs))
-	for i, seg := range segs {
+	for _, seg := range segs {
 		seg.file.dirty = false
-		if seg.refs > 0 {
-			seg.file.pins++
-			seg.refs++ // it must not be removed meanwhile
-			files[i] = seg.file.file
-		}
-		synced[i] = seg.refs > 0
 	}
-	mu.Unlock()
-	var dirErr error
+	segs = slices.DeleteFunc(segs, func(seg *segment) bool { return seg.refs == 0 })
+	for _, seg := range segs {
+		seg.refs++ // it must not be removed meanwhile
+	}
 	if names {
-		dirErr = s.fs.syncDir()
-	}
-	errs := make([]error, len(segs))
-	for i, file := range files {
-		switch {
-		case !synced[i]:
-		case file != nil:
-			errs[i] = file.sync()
-		default:
-			errs[i] = s.syncUnmapped(segs[i].file.name)
-		}
-	}
-	mu.Lock()
-	for i, seg := range segs {
-		if !synced[i] {
-			continue
-		}
-		if err := errs[i]; err != nil {
+		mu.Unlock()
+		err := s.fs.syncDir()
+		mu.Lock()
+		if err != nil {
+			s.newNames = true
 			s.fail("sync", err)
-			s.buf.sealTail(seg)
 		}
-		s.unpin(seg)
+	}
+	for _, seg := range segs {
+		if seg.refs > 1 { // somebody still needs it
+			s.syncSegment(seg)
+		}
 		s.buf.unref(seg)
+		if len(s.surplus) > 0 {
+			signal(s.wake)
+		}
 	}
-	if len(s.surplus) > 0 {
-		signal(s.wake)
+}
+
+// syncSegment syncs one segment, wherever it is by now: while others were synced it may have been unmapped. It gives up the
+// lock meanwhile.
+func (s *spool) syncSegment(seg *segment) {
+	f := seg.file
+	file := f.file
+	if file != nil {
+		f.pins++
 	}
-	if dirErr != nil {
-		s.newNames = true
-		s.fail("sync", dirErr)
+	s.buf.mu.Unlock()
+	var err error
+	if file != nil {
+		err = file.sync()
+	} else {
+		err = s.syncUnmapped(f.name)
+	}
+	s.buf.mu.Lock()
+	if file != nil {
+		s.unpin(seg)
+	}
+	if err != nil {
+		s.fail("sync", err)
+		s.buf.sealTail(seg)
 	}
 }
 

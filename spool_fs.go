@@ -136,10 +136,10 @@ func (f *osFile) close() error {
 	return errors.Join(err, f.Close())
 }
 
-// zeros are written to new files.
-var zeros [256 << 10]byte
+// zeros is what a new file holds. Never written to, it takes no memory.
+var zeros [1 << 20]byte
 
-// writeZeros writes size bytes, so that there is room for them.
+// writeZeros gives every block of a new file a page in memory and, where the system has nothing better, its place on disk.
 func writeZeros(f *os.File, size int) error {
 	for off := 0; off < size; off += len(zeros) {
 		if _, err := f.WriteAt(zeros[:min(len(zeros), size-off)], int64(off)); err != nil {
