@@ -144,6 +144,7 @@ func BenchmarkSearchText(b *testing.B) {
 		ms("none", collector.Query{Text: "nobodysaysso"}, page)
 		ms("prefix", collector.Query{Text: "restau*"}, page)
 		ms("prefix2", collector.Query{Text: "th*"}, page)
+		ms("prefix3", collector.Query{Text: "the*"}, page)
 		ms("not", collector.Query{Text: "the -you"}, page)
 		ms("ranked", collector.Query{Text: "restaurant reservation", Ranked: true}, page)
 		ms("ranked-the", collector.Query{Text: "the OR reservation", Ranked: true}, page)

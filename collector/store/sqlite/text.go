@@ -35,6 +35,9 @@ const (
 	// maxSnippets is how many pieces a hit shows, of the first snippetMessages that match.
 	maxSnippets     = 3
 	snippetMessages = 20
+	// broadMessages is how many messages are looked at one by one before the index is asked for a short prefix: it gathers all
+	// messages with any such word before it shows the first, and mostly the next few messages have one.
+	broadMessages = 4000
 	// countMessages is where Count stops looking at messages that match.
 	countMessages = 200_000
 )
@@ -89,6 +92,7 @@ type textSearch struct {
 	where   *condition // but for the text
 	space   string     // before the project's words; empty when the index has none of them
 	few     bool       // messages are looked at instead of the index
+	broad   bool       // the next broadMessages or some fewer are, and no others
 }
 
 // textSearch prepares a search.
@@ -197,6 +201,24 @@ func (t *textSearch) ask(ctx context.Context, low, high int64, text bool) (*sql.
 			WHERE `+t.where.where.String()+` AND s.start_time BETWEEN ? AND ? AND m.hidden = 0 AND m.content <> ''
 			ORDER BY s.start_time`+direction, append(slices.Clone(t.where.args), low, high)...)
 	}
+	if t.broad {
+		var beyond int64
+		err := t.store.search.QueryRowContext(ctx, `SELECT id FROM found.docs WHERE id BETWEEN ? AND ? ORDER BY id`+direction+` LIMIT 1 OFFSET ?`,
+			low, high, broadMessages).Scan(&beyond)
+		switch {
+		case errors.Is(err, sql.ErrNoRows): // so few
+		case err != nil:
+			return nil, err
+		case t.query.Reversed:
+			high = bucketOf(beyond) - 1 // whole buckets, which are in order
+		default:
+			low = bucketOf(beyond) + 1<<bucketBits
+		}
+		return t.store.search.QueryContext(ctx, `SELECT d.id, s.seq, s.start_time, s.id, m.seq, m.content
+			FROM found.docs d CROSS JOIN sessions s ON s.seq = d.session CROSS JOIN messages m ON m.seq = d.message
+			WHERE d.id BETWEEN ? AND ? AND m.hidden = 0 AND `+t.where.where.String()+`
+			ORDER BY d.id`+direction, append([]any{low, high}, t.where.args...)...)
+	}
 	return t.store.search.QueryContext(ctx, `SELECT w.rowid, s.seq, s.start_time, s.id, m.seq, `+content+`
 		FROM found.words w CROSS JOIN found.docs d ON d.id = w.rowid CROSS JOIN sessions s ON s.seq = d.session
 			CROSS JOIN messages m ON m.seq = d.message
@@ -298,6 +320,28 @@ func (s *Store) searchText(ctx context.Context, project string, q *collector.Que
 	}
 	size := pageSize(page)
 	var list []*candidate
+	if t.parsed.Broad() && !t.few && s.few > 0 {
+		t.broad = true
+		if list, err = t.page(ctx, after, offset, size); err != nil {
+			return nil, "", err
+		}
+		t.broad = false
+	}
+	if len(list) <= size { // as far as is known
+		if list, err = t.page(ctx, after, offset, size); err != nil {
+			return nil, "", err
+		}
+	}
+	hits, more, err := t.hits(ctx, list, size)
+	if err != nil || !more {
+		return hits, "", err
+	}
+	last := hits[len(hits)-1]
+	return hits, position{unixNano(last.StartTime), last.ID}.token(q.Reversed), nil
+}
+
+// page returns the conversations of a page, and one more where there is one.
+func (t *textSearch) page(ctx context.Context, after position, offset, size int) (list []*candidate, err error) {
 	err = t.conversations(ctx, after, offset+size+1, func(f *candidate) bool {
 		if offset > 0 {
 			offset--
@@ -306,15 +350,7 @@ func (s *Store) searchText(ctx context.Context, project string, q *collector.Que
 		list = append(list, f)
 		return len(list) <= size
 	})
-	if err != nil {
-		return nil, "", err
-	}
-	hits, more, err := t.hits(ctx, list, size)
-	if err != nil || !more {
-		return hits, "", err
-	}
-	last := hits[len(hits)-1]
-	return hits, position{unixNano(last.StartTime), last.ID}.token(q.Reversed), nil
+	return list, err
 }
 
 // hits shows what was found: as much as there is room for on a page. More says that there is more, on the list or beyond.

@@ -431,3 +431,38 @@ func TestConversationsOfOneMomentArePaged(t *testing.T) {
 		}
 	}
 }
+
+// A short prefix is looked for in the next messages first: the pages are those of the index, wherever that stops.
+func TestShortPrefixesArePagedAsAllElse(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+	var batch collector.Batch
+	for i := range 2*broadMessages + 500 {
+		text := "this or that"
+		if i%3 == 0 || i/1000 == 3 {
+			text = "something else"
+		}
+		batch.Facts = append(batch.Facts, saying(fmt.Sprint("e", i), fmt.Sprint("s", i/5), int32(i%5+1), int64(i/50), text).Facts...)
+	}
+	appendBatch(t, s, batch)
+	said(t, s, "this")
+	for _, reversed := range []bool{false, true} {
+		ids := func(few int) (ids []string) {
+			s.few = few
+			for page := (collector.Page{Size: 300}); ; {
+				hits, next, err := s.Search(t.Context(), "shop", collector.Query{Text: "th*", Reversed: reversed}, page, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range hits {
+					ids = append(ids, hits[i].ID)
+				}
+				if page.Token = next; next == "" {
+					return ids
+				}
+			}
+		}
+		if got, want := ids(fewMessages), ids(0); !slices.Equal(got, want) || len(want) < 1000 {
+			t.Errorf("reversed %v: found %d, want the same %d as the index, in the same order", reversed, len(got), len(want))
+		}
+	}
+}
