@@ -137,7 +137,7 @@ func (f *osFile) close() error {
 }
 
 // zeros is what a new file holds. Never written to, it takes no memory.
-var zeros [1 << 20]byte
+var zeros [256 << 10]byte
 
 // writeZeros gives every block of a new file a page in memory and, where the system has nothing better, its place on disk.
 func writeZeros(f *os.File, size int) error {
