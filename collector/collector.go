@@ -191,7 +191,9 @@ type Score struct{ Value, Min, Max float64 }
 // the index's part in all of this. They follow those with an index, and are numbered on as they stand: an older message that
 // comes late moves the numbers after it, not the order.
 type Message struct {
-	Index    int32
+	Index int32
+	// Placed says that the index is only the message's number as it stands, since its client does not count.
+	Placed   bool
 	Role     string // user, assistant, system, tool or human
 	Content  string
 	Time     time.Time
