@@ -31,6 +31,9 @@ func (s *Store) Erase(ctx context.Context, project, user, actor string) (got col
 	if err == nil {
 		err = s.maintain(ctx, (*writer).rewrite)
 	}
+	if err == nil {
+		err = s.words.forget(ctx)
+	}
 	if err != nil {
 		return got, fmt.Errorf("sqlite: erase: %w", err)
 	}
