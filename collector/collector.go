@@ -269,11 +269,14 @@ type Scope string
 const (
 	ScopeIngest Scope = "ingest" // send events
 	ScopeRead   Scope = "read"   // look at conversations
-	ScopeAdmin  Scope = "admin"  // both, and whatever administers the project
+	ScopeChat   Scope = "chat"   // both, and begin conversations, change what is said of them, and chat in them
+	ScopeAdmin  Scope = "admin"  // all, and whatever administers the project
 )
 
 // Allows reports whether a key of scope s may do what needs scope need.
-func (s Scope) Allows(need Scope) bool { return s == need || s == ScopeAdmin }
+func (s Scope) Allows(need Scope) bool {
+	return s == need || s == ScopeAdmin || s == ScopeChat && (need == ScopeIngest || need == ScopeRead)
+}
 
 // Key is what is kept of an API key. The key itself is shown once and never stored.
 type Key struct {

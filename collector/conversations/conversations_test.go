@@ -45,7 +45,7 @@ type store interface {
 func serve(t *testing.T, s store, key string, idle time.Duration) service {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	path, handler := conversations.New(s, idle, log)
+	path, handler := conversations.New(s, conversations.Options{IdleTimeout: idle, Logger: log}).Handler()
 	mux := http.NewServeMux()
 	mux.Handle(path, keys.Require(collector.ScopeRead, s, log, handler))
 	web := httptest.NewServer(mux)
@@ -296,7 +296,7 @@ func TestAnotherProjectsConversationsAreNotThere(t *testing.T) {
 // broken is a store that cannot read conversations.
 type broken struct{ collector.Store }
 
-func (broken) Conversations(context.Context, string, collector.Page) ([]collector.Conversation, string, error) {
+func (broken) Search(context.Context, string, collector.Query, collector.Page, int) ([]collector.Hit, string, error) {
 	return nil, "", errors.New("disk on fire")
 }
 
