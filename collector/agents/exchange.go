@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -44,6 +45,7 @@ type exchange struct {
 
 // Do implements [option.HTTPClient].
 func (e *exchange) Do(r *http.Request) (*http.Response, error) {
+	sent := holdBody(r)
 	resp, err := e.client.Do(r)
 	if err != nil {
 		return nil, e.fail(&Failure{Kind: Unreachable})
@@ -52,6 +54,7 @@ func (e *exchange) Do(r *http.Request) (*http.Response, error) {
 		resp.Body.Close() // unread: what it says may quote what was said
 		return nil, e.fail(refusal)
 	}
+	sent.release() // an answer refers to its request as long as it streams
 	e.body = &boundedBody{ReadCloser: resp.Body, exchange: e, limit: eventLimit(e.maxAnswer)}
 	resp.Body = e.body
 	return resp, nil
@@ -70,6 +73,83 @@ func (e *exchange) judge(resp *http.Response) *Failure {
 		return tooLarge(e.maxAnswer)
 	}
 	return nil
+}
+
+// heldBody is the body of a request, which may be read more than once until it is released.
+type heldBody struct {
+	mu   sync.Mutex
+	text []byte // guarded by mu
+	busy int    // readers that are not at the end; guarded by mu
+}
+
+// holdBody makes a request's body one that can be let go.
+func holdBody(r *http.Request) *heldBody {
+	h := &heldBody{}
+	if r.GetBody == nil {
+		return h
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return h
+	}
+	if h.text, err = io.ReadAll(body); err != nil { // from memory
+		return h
+	}
+	r.Body.Close()
+	r.GetBody = func() (io.ReadCloser, error) { return h.reader(), nil }
+	r.Body = h.reader()
+	return h
+}
+
+func (h *heldBody) reader() io.ReadCloser {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.busy++
+	return &heldReader{held: h}
+}
+
+// release lets the text go, unless it is still being sent: an agent may answer before it has read everything.
+func (h *heldBody) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.busy == 0 {
+		h.text = nil
+	}
+}
+
+type heldReader struct {
+	held *heldBody
+	at   int
+	over bool
+}
+
+// Read implements [io.Reader].
+func (r *heldReader) Read(p []byte) (int, error) {
+	r.held.mu.Lock()
+	defer r.held.mu.Unlock()
+	if r.over {
+		return 0, io.EOF
+	}
+	n := copy(p, r.held.text[r.at:])
+	if r.at += n; r.at == len(r.held.text) {
+		r.end()
+	}
+	return n, nil
+}
+
+// Close implements [io.Closer].
+func (r *heldReader) Close() error {
+	r.held.mu.Lock()
+	defer r.held.mu.Unlock()
+	r.end()
+	return nil
+}
+
+func (r *heldReader) end() {
+	if !r.over {
+		r.over = true
+		r.held.busy--
+	}
 }
 
 func (e *exchange) fail(f *Failure) error {

@@ -144,7 +144,10 @@ func (e *exchange) run(ctx context.Context, tell teller) (*alignv1.ChatResponse,
 		return nil, err
 	}
 	e.asked = time.Now()
-	answer, failure := e.agent.Ask(ctx, agents.Request{History: e.before.lines, Messages: e.said}, func(piece string) error {
+	request := agents.Request{History: e.before.lines, Messages: e.said}
+	historyCount := len(e.before.lines)
+	e.before.lines = nil // not to be held while the agent answers
+	answer, failure := e.agent.Ask(ctx, request, func(piece string) error {
 		if e.first.IsZero() {
 			e.first = time.Now()
 		}
@@ -163,7 +166,7 @@ func (e *exchange) run(ctx context.Context, tell teller) (*alignv1.ChatResponse,
 		}
 	}
 	return &alignv1.ChatResponse{RunId: e.runID, Messages: []*alignv1.Message{recorded},
-		HistoryCount: int32(len(e.before.lines)), HistoryLeftOut: int32(min(e.before.leftOut, math.MaxInt32))}, nil
+		HistoryCount: int32(historyCount), HistoryLeftOut: int32(min(e.before.leftOut, math.MaxInt32))}, nil
 }
 
 // recordUser records what the user says, and tells so.
