@@ -30,8 +30,37 @@ type service struct {
 // stopping does.
 func New(hub *Hub, stopping context.Context) (string, http.Handler) {
 	path, handler := alignv1connect.NewLiveServiceHandler(service{hub, stopping}, connect.WithReadMaxBytes(rpc.MaxRequestBytes))
-	return path, rpc.Answerable(map[string]rpc.Form{alignv1connect.LiveServiceWatchProcedure: rpc.Stream}, handler)
+	return path, rpc.Answerable(map[string]rpc.Form{alignv1connect.LiveServiceWatchProcedure: rpc.PostStream}, patient(handler))
 }
+
+// writeWithin is how long one write to a client may take.
+const writeWithin = 30 * time.Second
+
+// patient lets a stream go on as long as its client reads. The server's deadlines are for requests that are over soon.
+func patient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Time{}) // where there is no deadline, none need be taken away
+		next.ServeHTTP(&patientWriter{w, control}, r)
+	})
+}
+
+// patientWriter gives each write its own deadline.
+type patientWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (w *patientWriter) Write(b []byte) (int, error) {
+	_ = w.control.SetWriteDeadline(time.Now().Add(writeWithin))
+	return w.ResponseWriter.Write(b)
+}
+
+// Flush implements [http.Flusher], which Connect asks for before it streams.
+func (w *patientWriter) Flush() { _ = w.control.Flush() }
+
+// Unwrap is for [http.ResponseController].
+func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Watch sends what happens until the client leaves.
 func (s service) Watch(ctx context.Context, req *connect.Request[alignv1.WatchRequest], to *connect.ServerStream[alignv1.WatchResponse]) error {

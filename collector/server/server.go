@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/agents"
 	"github.com/openalign/align/collector/conversations"
 	"github.com/openalign/align/collector/ingest"
 	"github.com/openalign/align/collector/ingest/acro"
@@ -40,6 +41,8 @@ type Options struct {
 	RateLimit float64
 	// CORSOrigins are the origins, such as https://chat.example, whose pages may send events from browsers; "*" is any.
 	CORSOrigins []string
+	// Agents are those that can be chatted with. Nil is none.
+	Agents *agents.Set
 	// AccessLog logs every request at info, not only those that were refused.
 	AccessLog bool
 }
@@ -52,7 +55,9 @@ type Options struct {
 //	     /{application}/conversation                            ingest keys; see package acro
 //	     /v1/traces  /v1/logs                                   ingest keys; see package otlp
 //	     /api/v1/capture-session  /api/v1/capture-event         organisations of Options.Agnost; see package agnost
-//	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
+//	     /align.v1.ConversationService/{SearchConversations,GetConversation,ListMessages,ListRuns}      read keys
+//	     /align.v1.ConversationService/{CreateConversation,UpdateConversation,AddTags,RemoveTags}       chat keys
+//	     /align.v1.ConversationService/{Chat,ChatStream}                                                chat keys
 //	     /align.v1.LiveService/Watch                                         read keys
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
@@ -67,6 +72,8 @@ type Server struct {
 	draining atomic.Bool
 	live     live.Hub
 	stop     context.CancelFunc // ends streams
+
+	conversations *conversations.Service
 }
 
 // New returns a server of store, which stays the caller's to close, after the server's last request.
@@ -103,7 +110,8 @@ func New(store collector.Store, opts Options) *Server {
 			mux.Handle(strings.TrimSuffix(path, "/"), handler) // or the mux would redirect there
 		}
 	}
-	service(collector.ScopeRead)(conversations.New(store, idle, log))
+	s.conversations = conversations.New(store, conversations.Options{IdleTimeout: idle, Agents: opts.Agents, Logger: log})
+	service(collector.ScopeRead)(s.conversations.Handler())
 	service(collector.ScopeRead)(live.New(&s.live, stopping))
 	service(collector.ScopeRead)(operations.NewQuality(store, log))
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
@@ -132,6 +140,10 @@ func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.stop()
 }
+
+// Close waits until the chats under way are recorded, or ctx ends. Its time is after the HTTP server's own, and before the
+// store's.
+func (s *Server) Close(ctx context.Context) error { return s.conversations.Close(ctx) }
 
 // Ingested counts what the server has taken in, in all dialects.
 func (s *Server) Ingested() ingest.Counts {

@@ -15,16 +15,17 @@ import (
 
 // cli is everything the program can do; each command has a file of its own.
 type cli struct {
-	Serve  serveCommand  `cmd:"" help:"Run the collector."`
-	Keys   keysCommand   `cmd:"" help:"Administer API keys."`
-	Backup backupCommand `cmd:"" help:"Write all data to a file, also while the collector serves, and check it."`
-	Erase  eraseCommand  `cmd:"" help:"Erase a user: content and identity go from everywhere but backups, counts stay."`
-	Audit  auditCommand  `cmd:"" help:"List what was erased, when and by whom: counts only."`
-	Lint   lintCommand   `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
-	Replay replayCommand `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
-	Tail   tailCommand   `cmd:"" help:"Show what happens, as it happens."`
-	Spool  spoolCommand  `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
-	Demo   demoCommand   `cmd:"" help:"Play a month of conversations through the SDK into a collector of its own, show what arrived, and go on live."`
+	Serve         serveCommand         `cmd:"" help:"Run the collector."`
+	Keys          keysCommand          `cmd:"" help:"Administer API keys."`
+	Conversations conversationsCommand `cmd:"" help:"Look at what a collector has: list, show and search conversations, and talk with an agent."`
+	Backup        backupCommand        `cmd:"" help:"Write all data to a file, also while the collector serves, and check it."`
+	Erase         eraseCommand         `cmd:"" help:"Erase a user: content and identity go from everywhere but backups, counts stay."`
+	Audit         auditCommand         `cmd:"" help:"List what was erased, when and by whom: counts only."`
+	Lint          lintCommand          `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
+	Replay        replayCommand        `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
+	Tail          tailCommand          `cmd:"" help:"Show what happens, as it happens."`
+	Spool         spoolCommand         `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
+	Demo          demoCommand          `cmd:"" help:"Play a month of conversations through the SDK into a collector of its own, show what arrived, and go on live."`
 }
 
 // streams are where a command writes: what was asked for goes to out, everything else to err.

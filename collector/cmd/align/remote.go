@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,40 +10,58 @@ import (
 	"strings"
 
 	"connectrpc.com/connect"
+
+	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
 )
 
-// remoteFlags say which collector a command talks to.
+// remoteFlags are shared by the commands that ask a collector that serves.
 type remoteFlags struct {
-	Host     string `help:"The collector's base URL (default ${default})." default:"http://127.0.0.1:7311" env:"ALIGNAI_HOST" placeholder:"URL"`
-	Key      string `help:"API key with the read scope, or a wider one." required:"" env:"ALIGNAI_API_KEY" placeholder:"KEY"`
+	Host     string `help:"The collector (default ${default})." env:"ALIGNAI_HOST" default:"http://127.0.0.1:7311" placeholder:"URL"`
+	Key      string `help:"Key with the scope that the command needs." required:"" env:"ALIGNAI_API_KEY" placeholder:"KEY"`
 	Insecure bool   `help:"Allow plain http to another machine: keys and conversations cross the network readable."`
 }
 
-// Validate refuses to send a key over the network in the clear.
-func (f *remoteFlags) Validate() error {
+// check refuses what would send the key astray.
+func (f *remoteFlags) check() error {
 	u, err := url.Parse(f.Host)
 	switch {
-	case err != nil, u.Host == "", u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("--host must be a URL such as https://collector.example.com")
-	case u.Scheme == "http" && !f.Insecure && !loopback(u.Hostname()):
-		return fmt.Errorf("--host is plain http to another machine: use https, or --insecure")
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return errors.New("--host must be an http or https URL")
+	case u.Scheme == "http" && !f.Insecure && !thisMachine(u.Hostname()):
+		return errors.New("--host: plain http to another machine lets others read the key: use https, or --insecure")
+	case strings.ContainsFunc(f.Key, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return errors.New("--key holds characters that no key has")
 	}
 	return nil
 }
 
-func loopback(host string) bool {
+func (f *remoteFlags) base() string { return strings.TrimRight(f.Host, "/") }
+
+// client asks the collector.
+func (f *remoteFlags) client() (alignv1connect.ConversationServiceClient, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return alignv1connect.NewConversationServiceClient(http.DefaultClient, f.base(), connect.WithInterceptors(bearer(f.Key))), nil
+}
+
+// live watches the collector.
+func (f *remoteFlags) live() (alignv1connect.LiveServiceClient, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return alignv1connect.NewLiveServiceClient(http.DefaultClient, f.base(), connect.WithInterceptors(bearer(f.Key))), nil
+}
+
+func thisMachine(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// connect returns what a client of the collector's services is made of.
-func (f *remoteFlags) connect() (client *http.Client, base string, options connect.ClientOption) {
-	return http.DefaultClient, strings.TrimSuffix(f.Host, "/"), connect.WithInterceptors(bearer(f.Key))
-}
-
-// bearer is an interceptor that sends a key with every call.
+// bearer sends a key with every call.
 type bearer string
 
+// WrapUnary implements [connect.Interceptor].
 func (b bearer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		req.Header().Set("Authorization", "Bearer "+string(b))
@@ -50,6 +69,7 @@ func (b bearer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	}
 }
 
+// WrapStreamingClient implements [connect.Interceptor].
 func (b bearer) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
 		conn := next(ctx, spec)
@@ -58,6 +78,26 @@ func (b bearer) WrapStreamingClient(next connect.StreamingClientFunc) connect.St
 	}
 }
 
-func (b bearer) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
-	return next // no handler here
+// WrapStreamingHandler implements [connect.Interceptor].
+func (bearer) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return next
+}
+
+// plainError is what a collector said, without the code before it, which is for programs.
+func plainError(err error) error {
+	var told *connect.Error
+	if !errors.As(err, &told) {
+		return err
+	}
+	// Before a stream has begun, Connect's client reads no more than the status.
+	if words := map[connect.Code]string{
+		connect.CodePermissionDenied: "the API key has no scope for this call",
+		connect.CodeUnauthenticated:  "the API key is not known there",
+	}[told.Code()]; words != "" && strings.HasPrefix(told.Message(), "HTTP status") {
+		return errors.New(words)
+	}
+	if after := told.Meta().Get("Retry-After"); after != "" {
+		return fmt.Errorf("%s (come again in %s s)", told.Message(), after)
+	}
+	return errors.New(told.Message())
 }

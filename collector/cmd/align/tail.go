@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-	"unicode"
 
 	"connectrpc.com/connect"
 	"github.com/rivo/uniseg"
-	"golang.org/x/term"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/openalign/align/collector"
@@ -32,8 +29,10 @@ const againAfter = 2 * time.Second
 
 // Run shows what happens until ctx ends. A collector that restarts is watched again; one that refuses is an error.
 func (c *tailCommand) Run(ctx context.Context, std streams) error {
-	httpClient, base, option := c.connect()
-	client := alignv1connect.NewLiveServiceClient(httpClient, base, option)
+	client, err := c.live()
+	if err != nil {
+		return err
+	}
 	show := c.printer(std.out)
 	for watched := false; ; {
 		err := c.watch(ctx, client, show, &watched)
@@ -41,7 +40,7 @@ func (c *tailCommand) Run(ctx context.Context, std streams) error {
 		case ctx.Err() != nil:
 			return nil
 		case !watched || connect.CodeOf(err) != connect.CodeUnavailable && connect.CodeOf(err) != connect.CodeUnknown:
-			return tailError(err)
+			return plainError(err)
 		}
 		fmt.Fprintf(std.err, "the stream broke; watching again in %s\n", againAfter)
 		select {
@@ -50,14 +49,6 @@ func (c *tailCommand) Run(ctx context.Context, std streams) error {
 			return nil
 		}
 	}
-}
-
-// tailError says what went wrong in the collector's words.
-func tailError(err error) error {
-	if told := new(connect.Error); errors.As(err, &told) {
-		return fmt.Errorf("%s: %s", told.Code(), told.Message())
-	}
-	return err
 }
 
 func (c *tailCommand) watch(ctx context.Context, client alignv1connect.LiveServiceClient, show func(*alignv1.WatchResponse) error, watched *bool) error {
@@ -93,37 +84,28 @@ func (c *tailCommand) printer(w io.Writer) func(*alignv1.WatchResponse) error {
 			return err
 		}
 	}
-	p := linePrinter{w: w, width: 0, colour: false}
-	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		p.colour = os.Getenv("NO_COLOR") == ""
-		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
-			p.width = width
-		}
-	}
-	return p.print
+	return linePrinter{w, terminalWidth(w), inkFor(w)}.print
 }
 
 // linePrinter prints events a line each. A width of 0 cuts nothing.
 type linePrinter struct {
-	w      io.Writer
-	width  int
-	colour bool
+	w     io.Writer
+	width int
+	ink   ink
 }
 
-const (
-	red, green, yellow, faint, plain = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
-	shownIDs                         = 8 // characters of a conversation's id, from its end: ids made in order begin alike
-)
+// shownIDs is how many characters of a conversation's id are shown, from its end: ids made in order begin alike.
+const shownIDs = 8
 
 func (p linePrinter) print(told *alignv1.WatchResponse) error {
 	if told.GetMissed() > 0 {
-		fmt.Fprintln(p.w, p.paint(yellow, fmt.Sprintf("… %d events were not shown: there are more than can be printed", told.GetMissed())))
+		fmt.Fprintln(p.w, p.ink.bold(fmt.Sprintf("… %d events were not shown: there are more than can be printed", told.GetMissed())))
 	}
 	e := told.GetEvent()
 	if e == nil {
 		return nil
 	}
-	what, text, colour := describe(e)
+	what, text, paint := p.describe(e)
 	id := e.GetConversationId()
 	if len(id) > shownIDs {
 		id = id[len(id)-shownIDs:]
@@ -137,7 +119,7 @@ func (p linePrinter) print(told *alignv1.WatchResponse) error {
 		notes = append(notes, strings.ReplaceAll(concern, "_", " "))
 	}
 	if len(e.GetConcerns()) > 0 {
-		colour = red
+		paint = p.ink.red
 	}
 	note := ""
 	if len(notes) > 0 {
@@ -146,26 +128,19 @@ func (p linePrinter) print(told *alignv1.WatchResponse) error {
 	if p.width > 0 {
 		line = fit(line, p.width-1-uniseg.StringWidth(note))
 	}
-	_, err := fmt.Fprintln(p.w, p.paint(colour, line+note))
+	_, err := fmt.Fprintln(p.w, paint(line+note))
 	return err
 }
 
-func (p linePrinter) paint(colour, text string) string {
-	if !p.colour || colour == "" {
-		return text
-	}
-	return colour + text + plain
-}
-
-// describe says in a word what happened, and what is worth reading of it.
-func describe(e *alignv1.LiveEvent) (what, text, colour string) {
+// describe says in a word what happened, what is worth reading of it, and how it looks.
+func (p linePrinter) describe(e *alignv1.LiveEvent) (what, text string, paint func(string) string) {
 	switch e.GetType() {
 	case collector.TypeMessageCreate:
 		text = e.GetText()
 		if e.GetError() != "" {
 			text = strings.TrimSpace(text + " (" + e.GetError() + ")")
 		}
-		return e.GetRole(), text, ""
+		return e.GetRole(), text, func(line string) string { return line }
 	case collector.TypeFeedbackCreate:
 		on := "session"
 		if e.GetIndex() > 0 {
@@ -178,39 +153,13 @@ func describe(e *alignv1.LiveEvent) (what, text, colour string) {
 		if e.GetText() != "" {
 			on += ": " + e.GetText()
 		}
-		return "thumb", vote + " on " + on, green
+		return "thumb", vote + " on " + on, p.ink.bold
 	case collector.TypeSessionOpen:
-		return "opened", e.GetUserId(), faint
+		return "opened", e.GetUserId(), p.ink.dim
 	case collector.TypeSessionClose:
-		return "closed", e.GetCloseReason(), faint
+		return "closed", e.GetCloseReason(), p.ink.dim
 	case collector.TypeUserRecognize:
-		return "user", e.GetUserId(), faint
+		return "user", e.GetUserId(), p.ink.dim
 	}
-	return "updated", "", faint
-}
-
-// oneLine makes a text safe for a terminal: what could move the cursor, or turn the direction of what follows, is a space.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, text)
-}
-
-// fit cuts a line to a number of columns.
-func fit(line string, columns int) string {
-	if uniseg.StringWidth(line) <= columns {
-		return line
-	}
-	var b strings.Builder
-	used := 1 // the ellipsis
-	for g := uniseg.NewGraphemes(line); g.Next(); {
-		if used += g.Width(); used > columns {
-			break
-		}
-		b.WriteString(g.Str())
-	}
-	return b.String() + "…"
+	return "updated", "", p.ink.dim
 }

@@ -202,7 +202,7 @@ func (s *Store) Messages(ctx context.Context, project, conversation string, page
 		m, index, before, bytes, err := scanMessage(rows)
 		if index >= collector.FirstPlace {
 			placed++
-			m.Index = int32(min(before+placed, math.MaxInt32))
+			m.Index, m.Placed = int32(min(before+placed, math.MaxInt32)), true
 		}
 		indexes = append(indexes, index)
 		return m, bytes, err
