@@ -410,18 +410,14 @@ func (t *textSearch) snippet(ctx context.Context, conversation string, message i
 		idx     int64
 		content string
 	)
-	if err := t.store.read.db.QueryRowContext(ctx, `SELECT idx, role, content FROM messages
-		WHERE seq = ? AND project = ? AND session_id = ? AND hidden = 0`, message, t.project, conversation).Scan(&idx, &piece.Role, &content); err != nil {
+	if err := t.store.read.message.QueryRowContext(ctx, message, t.project, conversation).Scan(&idx, &piece.Role, &content); err != nil {
 		return piece, err
 	}
 	if !t.matcher.Match(content) {
 		return piece, sql.ErrNoRows
 	}
 	if idx >= collector.FirstPlace {
-		if err := t.store.read.db.QueryRowContext(ctx, `SELECT
-			(SELECT coalesce(max(idx), 0) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx < ?4 AND hidden = 0) +
-			(SELECT count(*) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx BETWEEN ?4 AND ?3)`,
-			t.project, conversation, idx, int64(collector.FirstPlace)).Scan(&idx); err != nil {
+		if err := t.store.read.number.QueryRowContext(ctx, t.project, conversation, idx, int64(collector.FirstPlace)).Scan(&idx); err != nil {
 			return piece, err
 		}
 	}
