@@ -11,6 +11,11 @@ type StoreStats struct {
 	LineEvents                int // wait for room in the queue
 	FileBytes, LogBytes       int64
 	Commits                   Histogram
+	// DigestsDue is how many sessions changed since they were digested for metrics, up to 10,000; DigestLag is since when
+	// some wait, and DigestsFailed how many could not be made.
+	DigestsDue    int
+	DigestLag     time.Duration
+	DigestsFailed uint64
 }
 
 // Histogram counts durations. Counts[i] is how many took no more than Bounds[i].

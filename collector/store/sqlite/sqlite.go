@@ -58,6 +58,7 @@ type Store struct {
 	// refused is how many bytes the disk refused since it last took an append; 0 when none. It belongs to the writer's
 	// goroutine.
 	refused int
+	digests *digester
 
 	mu      sync.Mutex
 	commits collector.Histogram // guarded by mu
@@ -88,6 +89,7 @@ func open(ctx context.Context, file string, q *queue) (*Store, error) {
 	}
 	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r, commits: collector.NewHistogram()}
 	go s.run()
+	s.startDigester()
 	return s, nil
 }
 
@@ -159,6 +161,7 @@ func (s *Store) Stats() collector.StoreStats {
 			*size = info.Size()
 		}
 	}
+	s.digestStats(&stats)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats.Commits = s.commits.Clone()
@@ -200,6 +203,7 @@ func (s *Store) Ready(ctx context.Context) error {
 // Close waits for the appends under way, moves the log into the file and closes it. A second Close waits for the first.
 func (s *Store) Close() error {
 	s.close.Do(func() {
+		s.digests.end()
 		s.queue.close()
 		<-s.stopped
 		// The readers go first: the last connection to close can then remove the log.
