@@ -32,6 +32,7 @@ const (
 // writer's queue.
 type digester struct {
 	wake chan struct{} // capacity 1: something changed
+	ctx  context.Context
 	stop context.CancelFunc
 	done chan struct{}
 
@@ -42,19 +43,21 @@ type digester struct {
 	failed uint64    // digests that could not be made
 }
 
-// startDigester starts the goroutine that makes digests; [digester.end] ends it.
-func (s *Store) startDigester() {
+func newDigester() *digester {
 	ctx, stop := context.WithCancel(context.Background())
-	d := &digester{wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{}), since: time.Now()}
+	d := &digester{wake: make(chan struct{}, 1), ctx: ctx, stop: stop, done: make(chan struct{}), since: time.Now()}
 	d.wake <- struct{}{} // a process that died may have left some
-	s.digests = d
-	go func() {
-		defer close(d.done)
-		for pause(ctx, d.wake, 0) && pause(ctx, nil, digestDelay) {
-			// What fails is counted, and comes again with the next change.
-			_ = s.digestAll(ctx, func() { s.yield(ctx) })
-		}
-	}()
+	return d
+}
+
+// makeDigests is the digester's goroutine.
+func (s *Store) makeDigests() {
+	d := s.digests
+	defer close(d.done)
+	for pause(d.ctx, d.wake, 0) && pause(d.ctx, nil, digestDelay) {
+		// What fails is counted, and comes again with the next change.
+		_ = s.digestAll(d.ctx, func() { s.yield(d.ctx) })
+	}
 }
 
 func (d *digester) end() {

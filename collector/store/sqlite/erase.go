@@ -32,6 +32,9 @@ func (s *Store) Erase(ctx context.Context, project, user, actor string) (got col
 		s.digests.changed()
 		err = s.maintain(ctx, (*writer).rewrite)
 	}
+	if err == nil {
+		err = s.words.forget(ctx)
+	}
 	if err != nil {
 		return got, fmt.Errorf("sqlite: erase: %w", err)
 	}

@@ -17,7 +17,7 @@ import (
 type reader struct {
 	db *sql.DB
 
-	conversations, messages, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
+	conversations, conversation, messages, runs, runTags, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
 
 	own                                         *digestReader
 	due, dueCount, digestsByStart, digestsByEnd *sql.Stmt
@@ -76,6 +76,10 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 		{&r.conversations, `SELECT ` + conversationColumns + ` FROM ` + conversationTables + `
 			WHERE s.project = ? AND (s.start_time, s.id) < (?, ?)
 			ORDER BY s.start_time DESC, s.id DESC LIMIT ?`},
+		{&r.conversation, `SELECT ` + conversationColumns + ` FROM ` + conversationTables + ` WHERE s.project = ? AND s.id = ?`},
+		{&r.runs, `SELECT time, detail FROM messages WHERE project = ? AND session_id = ? AND hidden = 0
+			AND detail <> '' AND coalesce(detail ->> '$.run_id', '') <> '' ORDER BY idx`},
+		{&r.runTags, `SELECT tag FROM tags WHERE project = ? AND session_id = ? AND run_id = ? AND present = 1 ORDER BY tag`},
 		// Votes on a turn are kept under its number. Messages in places have no index of their own: they are counted on from
 		// the last one that has, which is asked for once, and only where there are such.
 		{&r.messages, `SELECT m.idx, role, content, m.time, properties, detail, versions, ` + voteColumns + `,
@@ -340,6 +344,11 @@ func queryPage[T any](ctx context.Context, stmt *sql.Stmt, scan func(*sql.Rows) 
 	if err != nil {
 		return nil, false, err
 	}
+	return pageOf(rows, scan, size)
+}
+
+// pageOf reads a page's rows and closes them.
+func pageOf[T any](rows *sql.Rows, scan func(*sql.Rows) (one T, bytes int, err error), size int) (list []T, more bool, err error) {
 	defer rows.Close()
 	for sum := 0; rows.Next(); {
 		if len(list) == size {

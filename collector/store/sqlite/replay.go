@@ -26,6 +26,8 @@ var emptied = []string{
 	`DELETE FROM session_properties WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
 	`DELETE FROM sessions WHERE NOT based`,
 	`DELETE FROM users WHERE NOT based`,
+	`DELETE FROM reindex`, // rows get new numbers, so the index of words begins anew
+	`UPDATE words_of SET name = randomblob(16)`,
 }
 
 // Replay makes all views again from facts, in one transaction: readers see the views before or after it, and an error or

@@ -198,6 +198,7 @@ func (w *writer) commit(jobs []*job) error {
 	if err != nil {
 		return err
 	}
+	w.messages.last = 0
 	defer tx.Rollback() // does nothing after Commit, which rolls back itself when it fails
 	t := &transaction{writer: w, sessions: map[entity]*touched{}, users: map[entity]*user{}, voted: map[entity]bool{}}
 	for _, j := range jobs {
