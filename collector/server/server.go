@@ -19,6 +19,7 @@ import (
 	"github.com/openalign/align/collector/ingest/agnost"
 	"github.com/openalign/align/collector/ingest/otlp"
 	"github.com/openalign/align/collector/keys"
+	numbers "github.com/openalign/align/collector/metrics"
 	"github.com/openalign/align/collector/operations"
 	"github.com/openalign/align/collector/reply"
 )
@@ -38,6 +39,8 @@ type Options struct {
 	RateLimit float64
 	// CORSOrigins are the origins, such as https://chat.example, whose pages may send events from browsers; "*" is any.
 	CORSOrigins []string
+	// Digests is what metrics are computed from. Nil means the store, where it has digests; else there are no metrics.
+	Digests numbers.Store
 	// AccessLog logs every request at info, not only those that were refused.
 	AccessLog bool
 }
@@ -52,6 +55,7 @@ type Options struct {
 //	     /api/v1/capture-session  /api/v1/capture-event         organisations of Options.Agnost; see package agnost
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
+//	     /align.v1.MetricsService/{GetMetrics,ListMetrics,ExplainMetric}     read keys, where the store has digests
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
 //	GET  /metrics    for Prometheus: this machine, and admin keys from elsewhere
 //	GET  /healthz    200 while the process runs
@@ -98,6 +102,13 @@ func New(store collector.Store, opts Options) *Server {
 	service(collector.ScopeRead)(conversations.New(store, idle, log))
 	service(collector.ScopeRead)(operations.NewQuality(store, log))
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
+	digests := opts.Digests
+	if digests == nil {
+		digests, _ = store.(numbers.Store)
+	}
+	if digests != nil {
+		service(collector.ScopeRead)(numbers.NewService(&numbers.Engine{Store: digests, Idle: idle}, log))
+	}
 	metrics := newMetrics(store, s.IngestedByDialect)
 	mux.Handle("GET /metrics", metrics.handler(func(next http.Handler) http.Handler { return require(collector.ScopeAdmin, next) }))
 	// A mux of its own: a path with a wildcard in front would conflict with those that end in one.
