@@ -14,6 +14,11 @@ type StoreStats struct {
 	UnindexedMessages         int           // cannot be found by their text yet
 	IndexLag                  time.Duration // for how long the first of them cannot, as far as is known
 	Commits                   Histogram
+	// DigestsDue is how many sessions changed since they were digested for metrics, up to 10,000; DigestLag is since when
+	// some wait, and DigestsFailed how many could not be made.
+	DigestsDue    int
+	DigestLag     time.Duration
+	DigestsFailed uint64
 }
 
 // Histogram counts durations. Counts[i] is how many took no more than Bounds[i].

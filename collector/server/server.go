@@ -22,6 +22,7 @@ import (
 	"github.com/openalign/align/collector/ingest/otlp"
 	"github.com/openalign/align/collector/keys"
 	"github.com/openalign/align/collector/live"
+	numbers "github.com/openalign/align/collector/metrics"
 	"github.com/openalign/align/collector/operations"
 	"github.com/openalign/align/collector/reply"
 )
@@ -43,6 +44,8 @@ type Options struct {
 	CORSOrigins []string
 	// Agents are those that can be chatted with. Nil is none.
 	Agents *agents.Set
+	// Digests is what metrics are computed from. Nil means the store, where it has digests; else there are no metrics.
+	Digests numbers.Store
 	// AccessLog logs every request at info, not only those that were refused.
 	AccessLog bool
 }
@@ -60,6 +63,7 @@ type Options struct {
 //	     /align.v1.ConversationService/{Chat,ChatStream}                                                chat keys
 //	     /align.v1.LiveService/Watch                                         read keys
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
+//	     /align.v1.MetricsService/{GetMetrics,ListMetrics,ExplainMetric}     read keys, where the store has digests
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
 //	GET  /metrics    for Prometheus: this machine, and admin keys from elsewhere
 //	GET  /healthz    200 while the process runs
@@ -83,6 +87,7 @@ func New(store collector.Store, opts Options) *Server {
 
 	stopping, stop := context.WithCancel(context.Background())
 	s := &Server{ready: readiness{ask: store.Ready, log: log}, stop: stop}
+	views := store
 	store = s.live.Store(store)
 	s.ingest = ingest.New(store, log)
 	mux := http.NewServeMux()
@@ -115,6 +120,13 @@ func New(store collector.Store, opts Options) *Server {
 	service(collector.ScopeRead)(live.New(&s.live, stopping))
 	service(collector.ScopeRead)(operations.NewQuality(store, log))
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
+	digests := opts.Digests
+	if digests == nil {
+		digests, _ = views.(numbers.Store)
+	}
+	if digests != nil {
+		service(collector.ScopeRead)(numbers.NewService(&numbers.Engine{Store: digests, Idle: idle}, log))
+	}
 	metrics := newMetrics(store, s.IngestedByDialect)
 	mux.Handle("GET /metrics", metrics.handler(func(next http.Handler) http.Handler { return require(collector.ScopeAdmin, next) }))
 	// A mux of its own: a path with a wildcard in front would conflict with those that end in one.

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,6 +24,9 @@ type cli struct {
 	Audit         auditCommand         `cmd:"" help:"List what was erased, when and by whom: counts only."`
 	Lint          lintCommand          `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
 	Replay        replayCommand        `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
+	Metrics       metricsCommand       `cmd:"" help:"Compute metrics from a data folder, also while the collector serves it, and say how each came about."`
+	Gate          gateCommand          `cmd:"" help:"Say for CI whether a candidate is no worse than a baseline: exit status 0 pass, 1 fail, 3 not enough data."`
+	SQL           sqlCommand           `cmd:"" name:"sql" help:"Ask the data in SQL: read-only, bounded, over documented views."`
 	Tail          tailCommand          `cmd:"" help:"Show what happens, as it happens."`
 	Spool         spoolCommand         `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
 	Demo          demoCommand          `cmd:"" help:"Play a month of conversations through the SDK into a collector of its own, show what arrived, and go on live."`
@@ -66,6 +70,9 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 		return 2
 	}
 	if err := command.Run(); err != nil {
+		if told := exitStatus(0); errors.As(err, &told) {
+			return int(told)
+		}
 		fmt.Fprintf(std.err, "align: %s\n", strings.TrimPrefix(err.Error(), "align: ")) // an error of the SDK says so itself
 		return 1
 	}

@@ -41,6 +41,7 @@ func (s *Store) Replay(ctx context.Context) (facts int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("sqlite: replay: %w", err)
 	}
+	s.digests.changed()
 	return facts, nil
 }
 
@@ -59,7 +60,8 @@ func (t *transaction) replay(ctx context.Context) (facts int, err error) {
 			return 0, err
 		}
 		if len(chunk) == 0 {
-			return facts, nil
+			_, err := exec(t.forgetDigests)
+			return facts, err
 		}
 		if err := t.sayAgain(chunk); err != nil {
 			return 0, err

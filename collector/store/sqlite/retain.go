@@ -58,6 +58,7 @@ func (s *Store) Retain(ctx context.Context, keep collector.Retention) (got colle
 	if got == (collector.Retained{}) {
 		return got, nil
 	}
+	s.digests.changed()
 	err = s.maintain(ctx, (*writer).scrub)
 	if err == nil {
 		err = s.words.forget(ctx)
@@ -169,9 +170,15 @@ func (t *transaction) takeContents(before int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	pieces := make([]piece, len(list))
 	for i := range list {
-		f := &list[i]
-		p := derive(&f.fact)
+		pieces[i] = derive(&list[i].fact)
+	}
+	if err := t.digestBefore(list, pieces); err != nil { // while there are texts to read
+		return 0, err
+	}
+	for i := range list {
+		f, p := &list[i], pieces[i]
 		var version []byte
 		if p.message != nil {
 			version = p.message.key()
@@ -192,6 +199,29 @@ func (t *transaction) takeContents(before int64) (int, error) {
 		}
 	}
 	return len(list), nil
+}
+
+// digestBefore makes the digests of sessions that are to lose content, so that what was seen in their texts is kept, and
+// makes them due again: what they are grouped by may go.
+func (t *transaction) digestBefore(list []oldFact, pieces []piece) error {
+	done := map[entity]bool{}
+	for i := range list {
+		key := entity{list[i].project, pieces[i].sessionID}
+		if pieces[i].sessionID == "" || done[key] {
+			continue
+		}
+		done[key] = true
+		if err := t.digestNow(key); err != nil {
+			return err
+		}
+		if _, err := exec(t.bareDigest, key.project, key.id); err != nil {
+			return err
+		}
+		if err := t.mark(key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // removed stands for an error's text that is gone.

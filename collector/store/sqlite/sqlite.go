@@ -61,6 +61,7 @@ type Store struct {
 	// refused is how many bytes the disk refused since it last took an append; 0 when none. It belongs to the writer's
 	// goroutine.
 	refused int
+	digests *digester
 
 	mu      sync.Mutex
 	commits collector.Histogram // guarded by mu
@@ -100,7 +101,9 @@ func open(ctx context.Context, file string, q *queue) (*Store, error) {
 	}
 	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r, words: words, search: searchers, few: fewMessages, commits: collector.NewHistogram()}
 	words.read, words.write, words.busy = r, s.do, s.committing
+	s.digests = newDigester()
 	go s.run()
+	go s.makeDigests()
 	words.start()
 	return s, nil
 }
@@ -174,6 +177,7 @@ func (s *Store) Stats() collector.StoreStats {
 			*size += info.Size()
 		}
 	}
+	s.digestStats(&stats)
 	stats.UnindexedMessages, stats.IndexLag = s.words.lag.behind(time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,6 +237,7 @@ func (s *Store) Ready(ctx context.Context) error {
 // Close waits for the appends under way, moves the log into the file and closes it. A second Close waits for the first.
 func (s *Store) Close() error {
 	s.close.Do(func() {
+		s.digests.end()
 		words := errors.Join(s.search.Close(), s.words.close()) // it asks the writer now and then
 		s.queue.close()
 		<-s.stopped
