@@ -14,6 +14,7 @@ package search
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -27,6 +28,9 @@ const (
 	MaxTokens = 64   // tokens of all its phrases
 	minPrefix = 2    // characters before a *
 )
+
+// broadPrefix is up to how many characters a prefix is one of very many words.
+const broadPrefix = 3
 
 // Query is what messages are looked for by. It is immutable, and safe for concurrent use; each user needs a [Matcher] of its
 // own.
@@ -167,6 +171,11 @@ func (p *parser) add(text string, starred, not bool) error {
 func complete(token string) bool {
 	r, size := utf8.DecodeRuneInString(token)
 	return size == len(token) && classify(r) == alone || utf8.RuneCountInString(token) >= maxTokenRunes
+}
+
+// Broad reports whether a query has a prefix so short that an index has to gather very many words for it.
+func (q *Query) Broad() bool {
+	return slices.ContainsFunc(q.prefixes, func(p prefix) bool { return utf8.RuneCountInString(p.token) <= broadPrefix })
 }
 
 // compile gives each distinct token a bit.

@@ -7,13 +7,45 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/search"
+	"github.com/openalign/align/collector/store/storetest"
 )
+
+// Whatever is left of the messages, the index finds what looking at them does.
+func TestSearcherThatAlwaysAsksTheIndex(t *testing.T) {
+	storetest.RunSearcher(t, func(t *testing.T) collector.Store {
+		s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+		s.few = 0
+		return s
+	})
+}
+
+func TestIndexIsForTheOwnerAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "data", "align.db")
+	s := openTest(t, file)
+	appendBatch(t, s, saying("e1", "s", 1, 1, "hello"))
+	said(t, s, "hello")
+	files, err := filepath.Glob(wordsFile(file) + "*")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("found %v, %v; want the file, its log and the log's index", files, err)
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is open to others: %v, %v", f, info.Mode(), err)
+		}
+	}
+	for _, statement := range []string{"DELETE FROM found.docs", "DELETE FROM facts"} {
+		if _, err := s.search.ExecContext(t.Context(), statement); err == nil {
+			t.Errorf("who searches can %s", statement)
+		}
+	}
+}
 
 // saying returns a batch of one message that says a text.
 func saying(id, session string, index int32, at int64, text string) collector.Batch {
@@ -367,4 +399,70 @@ func FuzzExpression(f *testing.F) {
 			t.Errorf("SQLite finds it: %v; the matcher: %v", found, want)
 		}
 	})
+}
+
+// Of conversations that all start at one moment, as imported ones may, a page holds no more than it needs, and all are found.
+func TestConversationsOfOneMomentArePaged(t *testing.T) {
+	const conversations, size = 3000, 250
+	s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+	var batch collector.Batch
+	for i := range conversations {
+		batch.Facts = append(batch.Facts, saying(fmt.Sprint("e", i), fmt.Sprint("s", i*7919%conversations), 1, 1, "hello").Facts...)
+	}
+	appendBatch(t, s, batch)
+	said(t, s, "hello")
+	for _, reversed := range []bool{false, true} {
+		ids := func(text string) (ids []string) {
+			for page := (collector.Page{Size: size}); ; {
+				hits, next, err := s.Search(t.Context(), "shop", collector.Query{Text: text, Reversed: reversed}, page, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range hits {
+					ids = append(ids, hits[i].ID)
+				}
+				if page.Token = next; next == "" {
+					return ids
+				}
+			}
+		}
+		if got, want := ids("hello"), ids(""); !slices.Equal(got, want) || len(want) != conversations {
+			t.Errorf("reversed %v: found %d, want the same %d in the same order", reversed, len(got), len(want))
+		}
+	}
+}
+
+// A short prefix is looked for in the next messages first: the pages are those of the index, wherever that stops.
+func TestShortPrefixesArePagedAsAllElse(t *testing.T) {
+	s := openTest(t, filepath.Join(t.TempDir(), "align.db"))
+	var batch collector.Batch
+	for i := range 2*broadMessages + 500 {
+		text := "this or that"
+		if i%3 == 0 || i/1000 == 3 {
+			text = "something else"
+		}
+		batch.Facts = append(batch.Facts, saying(fmt.Sprint("e", i), fmt.Sprint("s", i/5), int32(i%5+1), int64(i/50), text).Facts...)
+	}
+	appendBatch(t, s, batch)
+	said(t, s, "this")
+	for _, reversed := range []bool{false, true} {
+		ids := func(few int) (ids []string) {
+			s.few = few
+			for page := (collector.Page{Size: 300}); ; {
+				hits, next, err := s.Search(t.Context(), "shop", collector.Query{Text: "th*", Reversed: reversed}, page, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range hits {
+					ids = append(ids, hits[i].ID)
+				}
+				if page.Token = next; next == "" {
+					return ids
+				}
+			}
+		}
+		if got, want := ids(fewMessages), ids(0); !slices.Equal(got, want) || len(want) < 1000 {
+			t.Errorf("reversed %v: found %d, want the same %d as the index, in the same order", reversed, len(got), len(want))
+		}
+	}
 }
