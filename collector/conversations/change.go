@@ -36,6 +36,12 @@ const recordTimeout = 15 * time.Second
 func (s *Service) append(ctx context.Context, project string, facts ...collector.Fact) error {
 	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
+	select {
+	case s.writers <- struct{}{}:
+		defer func() { <-s.writers }()
+	case <-storing.Done():
+		return s.unstored(ctx, collector.ErrBusy)
+	}
 	if _, err := s.store.Append(storing, project, collector.Batch{Facts: facts}); err != nil {
 		return s.unstored(ctx, err)
 	}

@@ -47,20 +47,23 @@ type Service struct {
 	agents *agents.Set
 	log    *slog.Logger
 
-	turns turns
-	room  chan struct{} // holds as many as there are chats
+	turns   turns
+	room    chan struct{} // holds as many as there are chats
+	writers chan struct{} // holds as many as write at once
 }
 
 var _ alignv1connect.ConversationServiceHandler = (*Service)(nil)
 
-// maxChats bounds the chats that are under way, or wait for their turn.
-const maxChats = 1000
+// maxChats bounds the chats that are under way, or wait for their turn; maxWriters those who write at once. To be written, an
+// answer takes several times the room that it takes as a text, and the store writes one after the other anyway.
+const maxChats, maxWriters = 1000, 16
 
 // New returns a service of store.
 func New(store Store, opts Options) *Service {
 	return &Service{
 		store: store, idle: opts.IdleTimeout, agents: cmp.Or(opts.Agents, new(agents.Set)),
 		log: cmp.Or(opts.Logger, slog.Default()), room: make(chan struct{}, maxChats),
+		writers: make(chan struct{}, maxWriters),
 	}
 }
 

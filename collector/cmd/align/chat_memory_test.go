@@ -29,7 +29,7 @@ func TestManyChatsAtOnceTakeLittleMemory(t *testing.T) {
 	if raceEnabled {
 		chats /= 10
 	}
-	c := startChatting(t)
+	c := startChatting(t, nil)
 	before := c.goMemory(t)
 	var all sync.WaitGroup
 	all.Add(chats)
@@ -61,7 +61,7 @@ func TestHugeAnswersAtOnceTakeLittleMemory(t *testing.T) {
 			if raceEnabled {
 				chats /= 20
 			}
-			c := startChatting(t, model)
+			c := startChatting(t, nil, model)
 			before := c.goMemory(t)
 			each(t, c, chats, func(ctx context.Context, client alignv1connect.ConversationServiceClient, id string) error {
 				_, err := client.Chat(ctx, connect.NewRequest(&alignv1.ChatRequest{ConversationId: id, Agent: model, Messages: []*alignv1.UserMessage{{Content: "hi"}}}))

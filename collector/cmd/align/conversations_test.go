@@ -17,6 +17,7 @@ import (
 	"github.com/rivo/uniseg"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/internal/openaitest"
 	alignv1 "github.com/openalign/align/proto/gen/align/v1"
 )
@@ -26,10 +27,12 @@ type chatting struct {
 	*alignProcess
 	agent *openaitest.Server
 	key   string
+	data  string
 	flags []string // of commands that ask it
 }
 
-func startChatting(t testing.TB, models ...string) *chatting {
+// startChatting starts one with agents named after their models, "support" among them.
+func startChatting(t testing.TB, args []string, models ...string) *chatting {
 	t.Helper()
 	c := &chatting{agent: openaitest.New(t)}
 	var config strings.Builder
@@ -40,7 +43,8 @@ func startChatting(t testing.TB, models ...string) *chatting {
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.alignProcess = startServe(t, data, "--config", file)
+	c.data = data
+	c.alignProcess = startServe(t, data, append([]string{"--config", file}, args...)...)
 	out, err := alignCommand(t, "keys", "create", "--project", "shop", "--scope", "chat", "--data", data).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +71,7 @@ func (c *chatting) say(t *testing.T, lines string, args ...string) (out, diagnos
 }
 
 func TestConversationsCommandsTalkListShowAndSearch(t *testing.T) {
-	c := startChatting(t)
+	c := startChatting(t, nil)
 	out, diagnostics, err := c.say(t, "where is my order?\n\nthanks 안녕\n", "--agent", "support", "--user", "u1")
 	if err != nil || out != "You said: where is my order?\nYou said: thanks 안녕\n" {
 		t.Fatalf("%q, %q, %v", out, diagnostics, err)
@@ -121,7 +125,7 @@ func TestConversationsCommandsTalkListShowAndSearch(t *testing.T) {
 }
 
 func TestConversationsCommandsSayWhatIsWrong(t *testing.T) {
-	c := startChatting(t, openaitest.Limited)
+	c := startChatting(t, nil, openaitest.Limited)
 	for line, want := range map[string]string{
 		"show nowhere":                      "no such conversation",
 		"chat nowhere":                      "no such conversation",
@@ -151,7 +155,7 @@ func TestConversationsCommandsSayWhatIsWrong(t *testing.T) {
 
 // A pipe is no person: Ctrl-C ends the program, and the run that it stopped is recorded.
 func TestInterruptStopsTheAnswer(t *testing.T) {
-	c := startChatting(t, openaitest.Stall)
+	c := startChatting(t, nil, openaitest.Stall)
 	in, out := io.Pipe()
 	defer out.Close()
 	cmd := alignCommand(t, append([]string{"conversations", "chat", "--agent", openaitest.Stall}, c.flags...)...)
@@ -192,7 +196,7 @@ func TestInterruptStopsTheAnswer(t *testing.T) {
 
 // A person goes on after Ctrl-C, and ends with Ctrl-D.
 func TestInterruptAtAPromptStopsAnAnswerAndNotTheChat(t *testing.T) {
-	c := startChatting(t, openaitest.Stall)
+	c := startChatting(t, nil, openaitest.Stall)
 	remote := remoteFlags{Host: c.url, Key: c.key}
 	client, err := remote.client()
 	if err != nil {
@@ -228,7 +232,7 @@ func TestInterruptAtAPromptStopsAnAnswerAndNotTheChat(t *testing.T) {
 
 // What others wrote must not do anything to a terminal, or to the rows of a table.
 func TestTextOfOthersIsShownAndNotObeyed(t *testing.T) {
-	c := startChatting(t)
+	c := startChatting(t, nil)
 	remote := remoteFlags{Host: c.url, Key: c.key}
 	client, err := remote.client()
 	if err != nil {
@@ -290,5 +294,42 @@ func TestTimesOfFlags(t *testing.T) {
 		if got, err := timeFlag("--since", value, now); err != nil || !got.AsTime().Equal(want) {
 			t.Errorf("%s: %v, %v", value, got, err)
 		}
+	}
+}
+
+// A collector that stops does not wait for an agent for ever, and records what became of it.
+func TestChatThatAShutdownCutsOffIsRecorded(t *testing.T) {
+	c := startChatting(t, []string{"--shutdown", "50ms"}, openaitest.Stall)
+	client, err := (&remoteFlags{Host: c.url, Key: c.key}).client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := client.CreateConversation(t.Context(), connect.NewRequest(&alignv1.CreateConversationRequest{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := made.Msg.GetConversation().GetId()
+	stream, err := client.ChatStream(t.Context(), connect.NewRequest(&alignv1.ChatRequest{ConversationId: id, Agent: openaitest.Stall,
+		Messages: []*alignv1.UserMessage{{Content: "hello"}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	for stream.Receive() && stream.Msg().GetDelta() == "" { // until the answer has begun
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for stream.Receive() { // until it is cut off
+	}
+	_ = c.Wait() // with an error, as a request did not finish
+	store, err := dataFlag{Data: c.data}.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	messages, _, err := store.Messages(t.Context(), "shop", id, collector.Page{})
+	if err != nil || len(messages) != 2 || messages[1].Content != "It is " || !strings.HasPrefix(messages[1].Detail.Error, "canceled") || !messages[1].Detail.Incomplete {
+		t.Errorf("%+v, %v\n%s", messages, err, c.stderr)
 	}
 }
