@@ -38,6 +38,8 @@ type writer struct {
 	emptySetAside, emptyOneAside                           *sql.Stmt
 	eraseMessages, eraseVersions, eraseComments, eraseTags *sql.Stmt
 	insertAudit                                            *sql.Stmt
+
+	noteOneNews, beatExport, addChunk, addEpisode, keepExportKey, eraseExports *sql.Stmt
 }
 
 func newWriter(ctx context.Context, file string) (*writer, error) {
@@ -134,6 +136,20 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.eraseComments, `UPDATE votes SET comment = '', reasons = '' WHERE project = ? AND session_id = ?`},
 		{&w.eraseTags, `DELETE FROM tags WHERE project = ? AND session_id = ?`},
 		{&w.insertAudit, `INSERT INTO audit (time, project, action, actor, detail) VALUES (?, ?, ?, ?, ?)`},
+
+		{&w.noteOneNews, `INSERT INTO export_news (project, session_id, seq, ends, told)
+			SELECT project, id, ?3, last_activity, EXISTS (SELECT 1 FROM export_episodes WHERE project = ?1 AND session_id = ?2)
+			FROM sessions WHERE project = ?1 AND id = ?2
+			ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq), ends = excluded.ends, told = excluded.told`},
+		{&w.beatExport, `UPDATE export_days SET beat = ? WHERE project = ? AND day = ? AND build = ? AND NOT final`},
+		{&w.addChunk, `INSERT INTO export_chunks (project, day, late, n, data)
+			VALUES (?1, ?2, ?3, (SELECT count(*) FROM export_chunks WHERE project = ?1 AND day = ?2 AND late = ?3), ?4)`},
+		{&w.addEpisode, `INSERT INTO export_episodes (project, session_id, episode, day, upto, end_time, status, resolution, digest)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&w.keepExportKey, `INSERT INTO export_keys (project, session_id, end_time, labels, content) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET end_time = max(end_time, excluded.end_time),
+				labels = coalesce(excluded.labels, labels), content = coalesce(excluded.content, content)`},
+		{&w.eraseExports, `DELETE FROM export_keys WHERE project = ? AND session_id = ?`},
 
 		{&w.expireKey, `UPDATE keys SET expire_time = CASE WHEN expire_time = 0 THEN ?1 ELSE min(expire_time, ?1) END WHERE hash = ?2`},
 		{&w.useKey, `UPDATE keys SET last_used = max(last_used, ?) WHERE hash = ?`},
