@@ -160,7 +160,7 @@ func (s *Store) Candidates(ctx context.Context, project string, before time.Time
 		return fmt.Errorf("sqlite: export: %w", err)
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	messages, err := conn.PrepareContext(ctx, `SELECT m.idx, m.role, m.content, m.time, m.detail, `+voteColumns+`
+	messages, err := conn.PrepareContext(ctx, `SELECT m.idx, m.role, m.content, m.time, m.properties, m.detail, `+voteColumns+`
 		FROM messages m LEFT JOIN votes v
 			ON v.project = m.project AND v.session_id = m.session_id AND v.idx = iif(m.turn = 0, m.idx, -m.turn)
 			AND v.voter = (SELECT voter FROM votes w
@@ -237,11 +237,14 @@ func scanExported(rows *sql.Rows) (*collector.Message, error) {
 	var (
 		m              collector.Message
 		index, created int64
-		detail         string
+		props, detail  string
 		vote           shownVote
 		err            error
 	)
-	if err := rows.Scan(append([]any{&index, &m.Role, &m.Content, &created, &detail}, vote.into()...)...); err != nil {
+	if err := rows.Scan(append([]any{&index, &m.Role, &m.Content, &created, &props, &detail}, vote.into()...)...); err != nil {
+		return nil, err
+	}
+	if m.Properties, err = decodeProperties(props); err != nil {
 		return nil, err
 	}
 	m.Index = int32(min(index, math.MaxInt32))
