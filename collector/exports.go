@@ -68,6 +68,7 @@ type Candidate struct {
 	Conversation
 	Episodes []Episode // that are told of, as of the last file that tells each
 	Keys     ExportKeys
+	NewsTime time.Time // when the last fact came that speaks of it
 }
 
 // ExportChunk is a piece of a day's files, with what it tells.
@@ -108,8 +109,9 @@ type ExportStore interface {
 	BeginExport(ctx context.Context, project string, day Day) (build []byte, err error)
 	// AddToExport adds to the files that a build makes. ErrOvertaken when it is no longer the one that does.
 	AddToExport(ctx context.Context, project string, day Day, build []byte, chunk ExportChunk) error
-	// FinishExport makes the files final: all of it at once, or with an error nothing.
-	FinishExport(ctx context.Context, project string, day Day, build, manifest []byte) error
+	// FinishExport makes the files final: all of it at once, or with an error nothing. Conversations that ended on the day, or
+	// before it with no fact received since a moment, have no news any more.
+	FinishExport(ctx context.Context, project string, day Day, build, manifest []byte, received time.Time) error
 
 	// ExportDays lists days from, to and between that are final, in order, and at most limit of them; the last ones if limit is negative.
 	ExportDays(ctx context.Context, project string, from, to Day, limit int) ([]ExportDay, error)

@@ -48,6 +48,10 @@ func (e *Exporter) build(ctx context.Context, project string, day collector.Day)
 	defer w.close()
 	m := &Manifest{SchemaVersion: SchemaVersion, Project: project, Day: day.String(), IdleTimeout: int64(e.idle / time.Second)}
 	err = e.store.Candidates(ctx, project, day.End(), func(c *collector.Candidate, next func() (*collector.Message, bool, error)) error {
+		// What came since the day could be final is for the late file of a later day, however late this one is made.
+		if collector.DayOf(c.LastActivity) != day && !c.NewsTime.Before(e.FinalTime(day)) {
+			return nil
+		}
 		return tell(w, m, project, day, c, next)
 	})
 	if err != nil {
@@ -64,7 +68,7 @@ func (e *Exporter) build(ctx context.Context, project string, day collector.Day)
 	if err != nil {
 		return err
 	}
-	return e.store.FinishExport(ctx, project, day, build, text)
+	return e.store.FinishExport(ctx, project, day, build, text, e.FinalTime(day))
 }
 
 // tell writes what the files of a day have to tell of a conversation.
@@ -75,7 +79,10 @@ func tell(w *writer, m *Manifest, project string, day collector.Day, c *collecto
 	}
 	for i := range list {
 		s := &list[i]
-		row := s.row(c)
+		row, err := s.row(c)
+		if err != nil {
+			return err
+		}
 		late := LateRow{Day: s.upto.String()}
 		if s.told != nil {
 			if late.Reasons = s.reasons(digest(&row, c.Keys)); late.Reasons == nil {
@@ -112,7 +119,7 @@ func tell(w *writer, m *Manifest, project string, day collector.Day, c *collecto
 			return err
 		}
 		m.Rows++
-		m.Longest = max(m.Longest, int64(length)/1e6)
+		m.Longest = max(m.Longest, (int64(length)+999_999)/1e6) // begun seconds count
 		if start := row.ConversationStartTime.String(); m.EarliestStart == "" || start < m.EarliestStart {
 			m.EarliestStart = start
 		}

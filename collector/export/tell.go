@@ -67,7 +67,7 @@ func take(list []stretch, next func() (*collector.Message, bool, error)) error {
 }
 
 // row tells a stretch of a conversation.
-func (s *stretch) row(c *collector.Candidate) Row {
+func (s *stretch) row(c *collector.Candidate) (Row, error) {
 	start := c.StartTime
 	if s.number > 1 {
 		start = s.end
@@ -103,7 +103,7 @@ func (s *stretch) row(c *collector.Candidate) Row {
 		case collector.VoteDown:
 			row.ThumbsDown++
 		}
-		if m.Role == roleAssistant && m.Detail.Agent != "" {
+		if m.Role == "assistant" && m.Detail.Agent != "" {
 			row.BotName = m.Detail.Agent
 		}
 	}
@@ -115,12 +115,14 @@ func (s *stretch) row(c *collector.Candidate) Row {
 			row.SessionRating = "thumbs_down"
 		}
 	}
-	outcomes(&row, c, s.messages)
+	if err := outcomes(&row, &c.Conversation, s.messages); err != nil {
+		return row, err
+	}
 	if !s.newest && s.told != nil {
 		// What the app says of the conversation now, it says of a later episode.
 		row.ConversationStatus, row.LastResolution = s.told.Status, s.told.Resolution
 	}
-	return row
+	return row, nil
 }
 
 // channel is one of the two words that the export knows.

@@ -42,6 +42,9 @@ type Variant struct {
 	Ultimate bool
 	// Open opens what is sealed. What was erased is absent, so such a file can change: it loses what is erased.
 	Open bool
+	// StartsOn is the conversations that began on the day, from its file and some after it; see [Exporter.StartsOn]. There is no
+	// late one.
+	StartsOn bool
 	// Bot leaves only the conversations of one assistant, if it is not empty.
 	Bot string
 }
@@ -54,6 +57,9 @@ func (v *Variant) Check() error {
 	v.Format = cmp.Or(v.Format, FormatJSON)
 	for _, f := range Formats {
 		if v.Format == f {
+			if v.StartsOn && v.Late {
+				return ErrVariant
+			}
 			switch v.Compression {
 			case CompressionNone, CompressionGzip, CompressionZstd:
 				return nil
@@ -68,6 +74,9 @@ func (v *Variant) Name() string {
 	name := v.Day.String()
 	if v.Late {
 		name += ".late"
+	}
+	if v.StartsOn {
+		name += ".starts_on"
 	}
 	if v.Ultimate {
 		name += ".ultimate"
@@ -86,7 +95,7 @@ func (v *Variant) Name() string {
 
 var endings = map[Compression]string{CompressionGzip: ".gz", CompressionZstd: ".zst"}
 
-var names = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2})(\.late)?(\.ultimate)?(\.open)?(?:\.(json|ndjson|csv)(\.gz|\.zst)?|(\.gzip|\.zstd)?\.(parquet))$`)
+var names = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2})(\.late|\.starts_on)?(\.ultimate)?(\.open)?(?:\.(json|ndjson|csv)(\.gz|\.zst)?|(\.gzip|\.zstd)?\.(parquet))$`)
 
 // ParseName is the opposite of [Variant.Name].
 func ParseName(name string) (v Variant, err error) {
@@ -97,7 +106,7 @@ func ParseName(name string) (v Variant, err error) {
 	if v.Day, err = collector.ParseDay(m[1]); err != nil {
 		return v, ErrVariant
 	}
-	v.Late, v.Ultimate, v.Open = m[2] != "", m[3] != "", m[4] != ""
+	v.Late, v.StartsOn, v.Ultimate, v.Open = m[2] == ".late", m[2] == ".starts_on", m[3] != "", m[4] != ""
 	v.Format = Format(m[5] + m[8])
 	switch m[6] + m[7] {
 	case ".gz", ".gzip":

@@ -27,7 +27,33 @@ func (e *Exporter) Write(ctx context.Context, to io.Writer, project string, v Va
 }
 
 func (e *Exporter) write(ctx context.Context, to io.Writer, project string, v Variant) (rows int64, err error) {
-	return e.writeRows(to, v, func(yield func(text []byte) error) error { return e.lines(ctx, project, v, yield) })
+	if !v.StartsOn {
+		return e.writeRows(to, v, func(yield func(text []byte) error) error { return e.lines(ctx, project, v, yield) })
+	}
+	_, hold, err := e.startsOn(ctx, project, v.Day)
+	if err != nil {
+		return 0, err
+	}
+	first, end := MomentOf(v.Day.Start()), MomentOf(v.Day.End())
+	return e.writeRows(to, v, func(yield func(text []byte) error) error {
+		for _, day := range hold {
+			one := v
+			one.Day = day
+			err := e.lines(ctx, project, one, func(text []byte) error {
+				var row struct {
+					Start Moment `json:"conversation_start_time"`
+				}
+				if err := json.Unmarshal(text, &row); err != nil || row.Start < first || row.Start >= end {
+					return err
+				}
+				return yield(text)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // writeRows writes lines in the form that a variant asks for.

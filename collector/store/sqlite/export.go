@@ -59,19 +59,20 @@ func (s *Store) noteNews(ctx context.Context) (more bool, err error) {
 	if err := s.read.db.QueryRowContext(ctx, `SELECT seq FROM export_scan`).Scan(&after); err != nil {
 		return false, err
 	}
-	rows, err := s.read.db.QueryContext(ctx, `SELECT seq, project, event FROM facts WHERE seq > ? ORDER BY seq LIMIT ?`, after, scanChunk)
+	rows, err := s.read.db.QueryContext(ctx, `SELECT seq, project, receive_time, event FROM facts WHERE seq > ? ORDER BY seq LIMIT ?`, after, scanChunk)
 	if err != nil {
 		return false, err
 	}
 	defer rows.Close()
-	news, last, n := map[entity]int64{}, after, 0
+	news, last, n := map[entity]newsOf{}, after, 0
 	var e ingestionv1alpha.Event
 	for rows.Next() {
 		var (
-			project string
-			event   sql.RawBytes
+			project  string
+			received int64
+			event    sql.RawBytes
 		)
-		if err := rows.Scan(&last, &project, &event); err != nil {
+		if err := rows.Scan(&last, &project, &received, &event); err != nil {
 			return false, err
 		}
 		n++
@@ -82,7 +83,8 @@ func (s *Store) noteNews(ctx context.Context) (more bool, err error) {
 		p := e.GetProperties()
 		for _, id := range []string{p.GetSessionProperties().GetSessionId(), p.GetMessageProperties().GetSessionId(), p.GetFeedbackProperties().GetSessionId()} {
 			if id != "" {
-				news[entity{project, id}] = last
+				key := entity{project, id}
+				news[key] = newsOf{last, max(received, news[key].received)}
 			}
 		}
 	}
@@ -90,8 +92,8 @@ func (s *Store) noteNews(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	err = s.do(ctx, &job{apply: func(t *transaction) error {
-		for key, seq := range news {
-			if err := t.noteNews(key, seq); err != nil {
+		for key, one := range news {
+			if err := t.noteNews(key, one); err != nil {
 				return err
 			}
 		}
@@ -102,8 +104,11 @@ func (s *Store) noteNews(ctx context.Context) (more bool, err error) {
 	return n == scanChunk, err
 }
 
-func (t *transaction) noteNews(key entity, seq int64) error {
-	_, err := exec(t.noteOneNews, key.project, key.id, seq)
+// newsOf is the last fact that speaks of a conversation, and when it came.
+type newsOf struct{ seq, received int64 }
+
+func (t *transaction) noteNews(key entity, last newsOf) error {
+	_, err := exec(t.noteOneNews, key.project, key.id, last.seq, last.received)
 	return err
 }
 
@@ -260,48 +265,47 @@ func scanExported(rows *sql.Rows) (*collector.Message, error) {
 
 // read returns conversations without their messages.
 func (c *candidates) read(ctx context.Context, ends *int64, id *string) (list []collector.Candidate, err error) {
-	rows, err := c.conn.QueryContext(ctx, `SELECT n.ends, n.session_id FROM export_news n WHERE `+c.which+`
+	rows, err := c.conn.QueryContext(ctx, `SELECT n.ends, n.session_id, n.received FROM export_news n WHERE `+c.which+`
 		ORDER BY n.ends, n.session_id LIMIT ?5`, c.project, *ends, *id, c.before, candidateChunk)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var ids []string
 	for rows.Next() {
-		if err := rows.Scan(ends, id); err != nil {
+		var received int64
+		if err := rows.Scan(ends, id, &received); err != nil {
 			return nil, err
 		}
-		ids = append(ids, *id)
+		list = append(list, collector.Candidate{Conversation: collector.Conversation{ID: *id}, NewsTime: fromNanos(received)})
 	}
 	if err := closeRows(rows); err != nil {
 		return nil, err
 	}
-	for _, id := range ids {
-		one, err := c.conversation(ctx, id)
-		if err != nil {
+	for i := range list {
+		if err := c.conversation(ctx, &list[i].Conversation); err != nil {
 			return nil, err
 		}
-		if err := addEpisodes(ctx, c.conn, c.project, &one); err != nil {
+		if err := addEpisodes(ctx, c.conn, c.project, &list[i]); err != nil {
 			return nil, err
 		}
-		list = append(list, one)
 	}
 	return list, nil
 }
 
-func (c *candidates) conversation(ctx context.Context, id string) (one collector.Candidate, err error) {
-	rows, err := c.conn.QueryContext(ctx, `SELECT `+conversationColumns+` FROM `+conversationTables+` WHERE s.project = ? AND s.id = ?`, c.project, id)
+// conversation reads one of which the id is known.
+func (c *candidates) conversation(ctx context.Context, one *collector.Conversation) error {
+	rows, err := c.conn.QueryContext(ctx, `SELECT `+conversationColumns+` FROM `+conversationTables+` WHERE s.project = ? AND s.id = ?`, c.project, one.ID)
 	if err != nil {
-		return one, err
+		return err
 	}
 	defer rows.Close()
 	if !rows.Next() {
-		return one, errors.Join(rows.Err(), collector.ErrNotFound)
+		return errors.Join(rows.Err(), collector.ErrNotFound)
 	}
-	if one.Conversation, _, err = scanConversation(rows); err != nil {
-		return one, err
+	if *one, _, err = scanConversation(rows); err != nil {
+		return err
 	}
-	return one, closeRows(rows)
+	return closeRows(rows)
 }
 
 // addEpisodes adds what final files tell of a conversation.

@@ -111,7 +111,7 @@ func blob(b []byte) any {
 
 // FinishExport makes the files of a day final, in one row. What is told is no news any more; that is forgotten after it,
 // as it does no harm when it is looked at again.
-func (s *Store) FinishExport(ctx context.Context, project string, day collector.Day, build, manifest []byte) error {
+func (s *Store) FinishExport(ctx context.Context, project string, day collector.Day, build, manifest []byte, received time.Time) error {
 	err := s.do(ctx, &job{apply: func(t *transaction) error {
 		if err := t.holds(project, day, build); err != nil {
 			return err
@@ -128,8 +128,8 @@ func (s *Store) FinishExport(ctx context.Context, project string, day collector.
 			n, err := t.conn.ExecContext(context.Background(), `DELETE FROM export_news WHERE (project, session_id) IN
 				(SELECT n.project, n.session_id FROM export_news n CROSS JOIN sessions s
 					WHERE n.project = ?1 AND n.ends < ?3 AND n.seq <= (SELECT seq FROM export_days WHERE project = ?1 AND day = ?2)
-						AND s.project = ?1 AND s.id = n.session_id AND s.last_activity < ?3 LIMIT ?4)`,
-				project, day, unixNano(day.End()), newsChunk)
+						AND s.project = ?1 AND s.id = n.session_id AND s.last_activity < ?3 AND (s.last_activity >= ?5 OR n.received < ?6) LIMIT ?4)`,
+				project, day, unixNano(day.End()), newsChunk, unixNano(day.Start()), unixNano(received))
 			if err != nil {
 				return err
 			}

@@ -5,12 +5,12 @@ import "context"
 // What retention and erasure mean for the daily export. Files do not change; what opens what is sealed in them goes.
 
 // noteEmptied notes a conversation of which a fact speaks that nobody will be able to read, unless it was noted already.
-func (t *transaction) noteEmptied(key entity, seq int64) error {
+func (t *transaction) noteEmptied(key entity, last newsOf) error {
 	var noted int64
-	if err := t.conn.QueryRowContext(context.Background(), `SELECT seq FROM export_scan`).Scan(&noted); err != nil || seq <= noted {
+	if err := t.conn.QueryRowContext(context.Background(), `SELECT seq FROM export_scan`).Scan(&noted); err != nil || last.seq <= noted {
 		return err
 	}
-	return t.noteNews(key, seq)
+	return t.noteNews(key, last)
 }
 
 // takeExportKeys makes content in files unreadable that is of conversations which ended before a time.

@@ -139,7 +139,7 @@ func (t *transaction) takeFact(f *oldFact) error {
 		if _, err := exec(t.baseSession, f.project, p.sessionID); err != nil {
 			return err
 		}
-		if err := t.noteEmptied(entity{f.project, p.sessionID}, f.seq); err != nil {
+		if err := t.noteEmptied(entity{f.project, p.sessionID}, newsOf{f.seq, unixNano(f.fact.ReceiveTime)}); err != nil {
 			return err
 		}
 	}

@@ -137,10 +137,10 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.eraseTags, `DELETE FROM tags WHERE project = ? AND session_id = ?`},
 		{&w.insertAudit, `INSERT INTO audit (time, project, action, actor, detail) VALUES (?, ?, ?, ?, ?)`},
 
-		{&w.noteOneNews, `INSERT INTO export_news (project, session_id, seq, ends, told)
-			SELECT project, id, ?3, last_activity, EXISTS (SELECT 1 FROM export_episodes WHERE project = ?1 AND session_id = ?2)
+		{&w.noteOneNews, `INSERT INTO export_news (project, session_id, seq, received, ends, told)
+			SELECT project, id, ?3, ?4, last_activity, EXISTS (SELECT 1 FROM export_episodes WHERE project = ?1 AND session_id = ?2)
 			FROM sessions WHERE project = ?1 AND id = ?2
-			ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq), ends = excluded.ends, told = excluded.told`},
+			ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq), received = max(received, excluded.received), ends = excluded.ends, told = excluded.told`},
 		{&w.beatExport, `UPDATE export_days SET beat = ? WHERE project = ? AND day = ? AND build = ? AND NOT final`},
 		{&w.addChunk, `INSERT INTO export_chunks (project, day, late, n, data)
 			VALUES (?1, ?2, ?3, (SELECT count(*) FROM export_chunks WHERE project = ?1 AND day = ?2 AND late = ?3), ?4)`},

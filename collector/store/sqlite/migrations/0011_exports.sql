@@ -1,11 +1,12 @@
 -- The daily export: what is frozen of each day, and how to know what changed since. Days count from 1970-01-01 UTC.
 
--- Conversations that facts spoke of since they were last looked at for a file. seq is of the last such fact; ends is the last
--- activity as of it; told is 1 for those that files tell of already.
+-- Conversations that facts spoke of since they were last looked at for a file. seq is of the last such fact, received when it
+-- came; ends is the last activity as of it; told is 1 for those that files tell of already.
 CREATE TABLE export_news (
 	project    TEXT NOT NULL,
 	session_id TEXT NOT NULL,
 	seq        INTEGER NOT NULL,
+	received   INTEGER NOT NULL,
 	ends       INTEGER NOT NULL,
 	told       INTEGER NOT NULL,
 	PRIMARY KEY (project, session_id)
