@@ -165,21 +165,32 @@ func (s *Store) Candidates(ctx context.Context, project string, before time.Time
 		return fmt.Errorf("sqlite: export: %w", err)
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	messages, err := conn.PrepareContext(ctx, `SELECT m.idx, m.role, m.content, m.time, m.properties, m.detail, `+voteColumns+`
-		FROM messages m LEFT JOIN votes v
-			ON v.project = m.project AND v.session_id = m.session_id AND v.idx = iif(m.turn = 0, m.idx, -m.turn)
-			AND v.voter = (SELECT voter FROM votes w
-				WHERE w.project = m.project AND w.session_id = m.session_id AND w.idx = iif(m.turn = 0, m.idx, -m.turn) AND w.vote <> 0
-				ORDER BY w.event_time DESC, w.event_id DESC LIMIT 1)
-		WHERE m.project = ? AND m.session_id = ? AND m.hidden = 0 ORDER BY m.idx`)
-	if err != nil {
-		return fmt.Errorf("sqlite: export: %w", err)
+	c := candidates{conn: conn, project: project, before: unixNano(before)}
+	for _, s := range []struct {
+		stmt  **sql.Stmt
+		query string
+	}{
+		{&c.conversations, `SELECT ` + conversationColumns + ` FROM ` + conversationTables + ` WHERE s.project = ? AND s.id = ?`},
+		{&c.episodes, `SELECT e.episode, e.day, e.upto, e.end_time, e.status, e.resolution, e.digest
+			FROM export_episodes e CROSS JOIN export_days d
+			WHERE e.project = ?1 AND e.session_id = ?2 AND d.project = ?1 AND d.day = e.day AND d.final ORDER BY e.episode, e.day`},
+		{&c.keys, `SELECT labels, content FROM export_keys WHERE project = ? AND session_id = ?`},
+		{&c.messages, `SELECT m.idx, m.role, m.content, m.time, m.properties, m.detail, ` + voteColumns + `
+			FROM messages m LEFT JOIN votes v
+				ON v.project = m.project AND v.session_id = m.session_id AND v.idx = iif(m.turn = 0, m.idx, -m.turn)
+				AND v.voter = (SELECT voter FROM votes w
+					WHERE w.project = m.project AND w.session_id = m.session_id AND w.idx = iif(m.turn = 0, m.idx, -m.turn) AND w.vote <> 0
+					ORDER BY w.event_time DESC, w.event_id DESC LIMIT 1)
+			WHERE m.project = ? AND m.session_id = ? AND m.hidden = 0 ORDER BY m.idx`},
+	} {
+		if *s.stmt, err = conn.PrepareContext(ctx, s.query); err != nil {
+			return fmt.Errorf("sqlite: export: %w", err)
+		}
+		defer (*s.stmt).Close()
 	}
-	defer messages.Close()
 	for _, which := range []string{endedNews, ongoingNews} {
 		for ends, id := int64(math.MinInt64), ""; ; {
-			c := candidates{conn: conn, messages: messages, project: project, which: which, before: unixNano(before)}
-			more, err := c.page(ctx, &ends, &id, yield)
+			more, err := c.page(ctx, which, &ends, &id, yield)
 			if err != nil {
 				return err
 			}
@@ -191,17 +202,16 @@ func (s *Store) Candidates(ctx context.Context, project string, before time.Time
 	return nil
 }
 
-// candidates reads one page of a list in one read transaction.
+// candidates reads conversations, a page in one read transaction.
 type candidates struct {
-	conn     *sql.Conn
-	messages *sql.Stmt
-	project  string
-	which    string
-	before   int64
+	conn                                    *sql.Conn
+	conversations, episodes, keys, messages *sql.Stmt
+	project                                 string
+	before                                  int64
 }
 
-// page yields the conversations after one, and moves on to the last of them. It reports whether there may be more.
-func (c *candidates) page(ctx context.Context, ends *int64, id *string, yield func(*collector.Candidate, func() (*collector.Message, bool, error)) error) (more bool, err error) {
+// page yields the conversations of a list after one, and moves on to the last of them. It reports whether there may be more.
+func (c *candidates) page(ctx context.Context, which string, ends *int64, id *string, yield func(*collector.Candidate, func() (*collector.Message, bool, error)) error) (more bool, err error) {
 	if _, err := c.conn.ExecContext(ctx, "BEGIN"); err != nil {
 		return false, fmt.Errorf("sqlite: export: %w", err)
 	}
@@ -209,7 +219,7 @@ func (c *candidates) page(ctx context.Context, ends *int64, id *string, yield fu
 		_, ended := c.conn.ExecContext(context.WithoutCancel(ctx), "COMMIT")
 		err = errors.Join(err, ended)
 	}()
-	list, err := c.read(ctx, ends, id)
+	list, err := c.read(ctx, which, ends, id)
 	if err != nil {
 		return false, fmt.Errorf("sqlite: export: %w", err)
 	}
@@ -264,8 +274,8 @@ func scanExported(rows *sql.Rows) (*collector.Message, error) {
 }
 
 // read returns conversations without their messages.
-func (c *candidates) read(ctx context.Context, ends *int64, id *string) (list []collector.Candidate, err error) {
-	rows, err := c.conn.QueryContext(ctx, `SELECT n.ends, n.session_id, n.received FROM export_news n WHERE `+c.which+`
+func (c *candidates) read(ctx context.Context, which string, ends *int64, id *string) (list []collector.Candidate, err error) {
+	rows, err := c.conn.QueryContext(ctx, `SELECT n.ends, n.session_id, n.received FROM export_news n WHERE `+which+`
 		ORDER BY n.ends, n.session_id LIMIT ?5`, c.project, *ends, *id, c.before, candidateChunk)
 	if err != nil {
 		return nil, err
@@ -285,7 +295,7 @@ func (c *candidates) read(ctx context.Context, ends *int64, id *string) (list []
 		if err := c.conversation(ctx, &list[i].Conversation); err != nil {
 			return nil, err
 		}
-		if err := addEpisodes(ctx, c.conn, c.project, &list[i]); err != nil {
+		if err := c.addTold(ctx, &list[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -294,7 +304,7 @@ func (c *candidates) read(ctx context.Context, ends *int64, id *string) (list []
 
 // conversation reads one of which the id is known.
 func (c *candidates) conversation(ctx context.Context, one *collector.Conversation) error {
-	rows, err := c.conn.QueryContext(ctx, `SELECT `+conversationColumns+` FROM `+conversationTables+` WHERE s.project = ? AND s.id = ?`, c.project, one.ID)
+	rows, err := c.conversations.QueryContext(ctx, c.project, one.ID)
 	if err != nil {
 		return err
 	}
@@ -308,11 +318,9 @@ func (c *candidates) conversation(ctx context.Context, one *collector.Conversati
 	return closeRows(rows)
 }
 
-// addEpisodes adds what final files tell of a conversation.
-func addEpisodes(ctx context.Context, conn *sql.Conn, project string, c *collector.Candidate) error {
-	rows, err := conn.QueryContext(ctx, `SELECT e.episode, e.day, e.upto, e.end_time, e.status, e.resolution, e.digest FROM export_episodes e
-		CROSS JOIN export_days d WHERE e.project = ?1 AND e.session_id = ?2 AND d.project = ?1 AND d.day = e.day AND d.final
-		ORDER BY e.episode, e.day`, project, c.ID)
+// addTold adds what final files tell of a conversation, and its keys.
+func (c *candidates) addTold(ctx context.Context, one *collector.Candidate) error {
+	rows, err := c.episodes.QueryContext(ctx, c.project, one.ID)
 	if err != nil {
 		return err
 	}
@@ -326,16 +334,15 @@ func addEpisodes(ctx context.Context, conn *sql.Conn, project string, c *collect
 			return err
 		}
 		e.End = fromNanos(end)
-		if n := len(c.Episodes); n > 0 && c.Episodes[n-1].Number == e.Number {
-			c.Episodes = c.Episodes[:n-1]
+		if n := len(one.Episodes); n > 0 && one.Episodes[n-1].Number == e.Number {
+			one.Episodes = one.Episodes[:n-1] // a later file told of it again
 		}
-		c.Episodes = append(c.Episodes, e)
+		one.Episodes = append(one.Episodes, e)
 	}
 	if err := closeRows(rows); err != nil {
 		return err
 	}
-	err = conn.QueryRowContext(ctx, `SELECT labels, content FROM export_keys WHERE project = ? AND session_id = ?`, project, c.ID).
-		Scan(&c.Keys.Labels, &c.Keys.Content)
+	err = c.keys.QueryRowContext(ctx, c.project, one.ID).Scan(&one.Keys.Labels, &one.Keys.Content)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
