@@ -315,6 +315,8 @@ type Store interface {
 	// Totals counts what a project holds.
 	Totals(ctx context.Context, project string) (Totals, error)
 
+	Searcher
+
 	// Quality counts what is odd about a project's data.
 	Quality(ctx context.Context, project string) (Quality, error)
 	// Findings lists what one of its counts counts, and the next page's token, empty on the last page.

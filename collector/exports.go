@@ -69,6 +69,16 @@ type Candidate struct {
 	Episodes []Episode // that are told of, as of the last file that tells each
 	Keys     ExportKeys
 	NewsTime time.Time // when the last fact came that speaks of it
+	// NoDetector says that what was understood is left to what the app recorded.
+	NoDetector bool
+}
+
+// ExportMessage is a message of a candidate. Its index counts the messages that there are, from 1.
+type ExportMessage struct {
+	Message
+	// Taken says that its text was there and is gone; Sign is then what it showed, in the bits of package outcome.
+	Taken bool
+	Sign  uint16
 }
 
 // ExportChunk is a piece of a day's files, with what it tells.
@@ -102,7 +112,7 @@ type ExportStore interface {
 	OldestNews(ctx context.Context, project string) (time.Time, error)
 	// Candidates calls yield for each conversation with news that ended before a moment, or of which files tell already, with
 	// what returns its messages by index, one after the other, and false after the last. It ends with its first error.
-	Candidates(ctx context.Context, project string, before time.Time, yield func(c *Candidate, next func() (*Message, bool, error)) error) error
+	Candidates(ctx context.Context, project string, before time.Time, yield func(c *Candidate, next func() (*ExportMessage, bool, error)) error) error
 
 	// BeginExport begins the files of a day, forgets what an attempt before it left, and names this one. ErrOvertaken when
 	// another is at work, or the day is final.

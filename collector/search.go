@@ -57,15 +57,21 @@ type Run struct {
 	Tags   []string // sorted
 }
 
+// MaxOffset is how many conversations a search can leave out. Page tokens go as deep as there are conversations.
+const MaxOffset = 10_000
+
 // Searcher finds conversations. What it looks through is filled behind what is stored; [Store.Stats] says how far.
 type Searcher interface {
 	// Search lists the conversations a query wants, after the first offset of them, and the next page's token, empty on the
-	// last page. ErrQuery when the text cannot be understood.
+	// last page. ErrQuery when the text cannot be understood, when the offset is below 0 or beyond [MaxOffset], and when a query
+	// without text is to be ranked.
 	Search(ctx context.Context, project string, query Query, page Page, offset int) ([]Hit, string, error)
-	// Count counts them, up to a limit; exact says that there are no more.
+	// Count counts them, up to a limit of its own; exact says that there are no more.
 	Count(ctx context.Context, project string, query Query) (n int, exact bool, err error)
 	// Conversation returns one, or ErrNotFound.
 	Conversation(ctx context.Context, project, id string) (Conversation, error)
+	// CatchUp returns when all that was stored before it can be found by its text.
+	CatchUp(ctx context.Context) error
 	// Runs lists the runs of a conversation, oldest first, and the next page's token. ErrNotFound when there is no such
 	// conversation.
 	Runs(ctx context.Context, project, conversation string, page Page) ([]Run, string, error)

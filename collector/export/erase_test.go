@@ -267,3 +267,26 @@ func TestOfTwoProcessesOneMakesADayFinal(t *testing.T) {
 		}
 	})
 }
+
+// What was counted of texts stays as it was counted when they are gone.
+func TestALateRowAfterRetentionCountsWhatWasCountedBefore(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for i, text := range []string{"Where is my order number seven?", "We have shops everywhere.", "Where is my order, number seven?", "We have shops everywhere."} {
+			w.say("s", int32(i+1), text, 0)
+		}
+		w.until("2026-03-02 01:00")
+		before := w.rows("2026-03-01")[0]
+		if before.NotUnderstoodCount == 0 {
+			t.Fatalf("%+v: nothing was not understood: this proves nothing", before)
+		}
+		if _, err := w.store.Retain(context.Background(), collector.Retention{ContentBefore: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		w.vote("s", 2, "thumbs_down")
+		w.until("2026-03-03 01:00")
+		late := w.late("2026-03-02")
+		if len(late) != 1 || late[0].ThumbsDown != 1 || late[0].NotUnderstoodCount != before.NotUnderstoodCount {
+			t.Errorf("%+v, want %d not understood", late, before.NotUnderstoodCount)
+		}
+	})
+}

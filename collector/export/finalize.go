@@ -47,7 +47,7 @@ func (e *Exporter) build(ctx context.Context, project string, day collector.Day)
 	}
 	defer w.close()
 	m := &Manifest{SchemaVersion: SchemaVersion, Project: project, Day: day.String(), IdleTimeout: int64(e.idle / time.Second)}
-	err = e.store.Candidates(ctx, project, day.End(), func(c *collector.Candidate, next func() (*collector.Message, bool, error)) error {
+	err = e.store.Candidates(ctx, project, day.End(), func(c *collector.Candidate, next func() (*collector.ExportMessage, bool, error)) error {
 		// What came since the day could be final is for the late file of a later day, however late this one is made.
 		if collector.DayOf(c.LastActivity) != day && !c.NewsTime.Before(e.FinalTime(day)) {
 			return nil
@@ -72,7 +72,7 @@ func (e *Exporter) build(ctx context.Context, project string, day collector.Day)
 }
 
 // tell writes what the files of a day have to tell of a conversation.
-func tell(w *writer, m *Manifest, project string, day collector.Day, c *collector.Candidate, next func() (*collector.Message, bool, error)) error {
+func tell(w *writer, m *Manifest, project string, day collector.Day, c *collector.Candidate, next func() (*collector.ExportMessage, bool, error)) error {
 	list := stretches(c, day)
 	if err := take(list, next); err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 )
 
 // outcomes fills in what package outcome finds of an episode's messages.
-func outcomes(row *Row, c *collector.Conversation, messages []collector.Message) error {
-	o := outcome.Of(c, messages, outcome.Options{})
+func outcomes(row *Row, c *collector.Conversation, messages []collector.Message, opts outcome.Options) error {
+	o := outcome.Of(c, messages, opts)
 	row.ConversationStatus = string(o.Status)
 	row.LastResolution = string(o.Resolution)
 	replies, err := json.Marshal(append([]string{}, o.Replies...))

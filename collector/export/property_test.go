@@ -18,7 +18,7 @@ import (
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
 
-var histories = flag.Int("histories", 8, "random histories that the daily export goes through")
+var histories = flag.Int("histories", 4, "random histories that the daily export goes through")
 
 // Random conversations go on, come late, are voted on, replaced, labelled and told of again over a week, while days become
 // final in turn or some at once. No episode is in two files, no file changes, and day files with late files, applied in
@@ -60,7 +60,7 @@ func history(w *world, r *rand.Rand, met map[string]int) {
 	}
 	written := map[string]int32{}
 	for w.now() < first+days {
-		time.Sleep(time.Duration(r.Int64N(int64(3 * time.Hour))))
+		w.sleep(time.Duration(r.Int64N(int64(3 * time.Hour))))
 		id := fmt.Sprintf("s%d", r.IntN(6))
 		if r.IntN(5) == 0 {
 			id += "#2" // an app's own, and no episode
@@ -97,7 +97,7 @@ func history(w *world, r *rand.Rand, met map[string]int) {
 			}
 		}
 	}
-	time.Sleep(3 * 24 * time.Hour)
+	w.sleep(3 * 24 * time.Hour)
 	look(w.now() - 2)
 	w.sameAsStore(first, w.now()-2, met)
 }

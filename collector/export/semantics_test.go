@@ -222,7 +222,7 @@ func TestUL23StartsOnReadsAsManyDaysAsTheLongestConversationNeeds(t *testing.T) 
 		w.open("long", "ada", nil)
 		w.open("short", "ada", nil)
 		for range 4 * 24 * 2 {
-			time.Sleep(15 * time.Minute)
+			w.sleep(15 * time.Minute)
 			w.open("long", "ada", nil)
 		}
 		w.open("other day", "ada", nil)
@@ -367,6 +367,7 @@ func TestTheSchedulerMakesDaysFinalOnTimeAndCatchesUp(t *testing.T) {
 			}
 			return list
 		}
+		w.pinned = true
 		run := func() (stop func()) {
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan struct{})
@@ -385,7 +386,9 @@ func TestTheSchedulerMakesDaysFinalOnTimeAndCatchesUp(t *testing.T) {
 			t.Errorf("on time: %s", got)
 		}
 		stop()
+		w.pinned = false
 		w.until("2026-03-05 12:00")
+		w.pinned = true
 		stop = run()
 		time.Sleep(time.Second)
 		synctest.Wait()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/outcome"
 )
 
 // noData is conversations_data of which nothing is known.
@@ -24,6 +25,7 @@ type stretch struct {
 	end    time.Time
 
 	messages []collector.Message
+	signs    map[int32]outcome.Sign // of those whose texts are gone, by index
 }
 
 // stretches cuts a conversation into the episodes that a file of day has to look at. A message belongs to the first episode
@@ -47,7 +49,7 @@ func stretches(c *collector.Candidate, day collector.Day) []stretch {
 }
 
 // take gives messages to the stretches they belong to.
-func take(list []stretch, next func() (*collector.Message, bool, error)) error {
+func take(list []stretch, next func() (*collector.ExportMessage, bool, error)) error {
 	for {
 		m, ok, err := next()
 		if err != nil || !ok {
@@ -59,7 +61,13 @@ func take(list []stretch, next func() (*collector.Message, bool, error)) error {
 			continue
 		}
 		s := &list[i]
-		s.messages = append(s.messages, *m)
+		s.messages = append(s.messages, m.Message)
+		if m.Taken {
+			if s.signs == nil {
+				s.signs = map[int32]outcome.Sign{}
+			}
+			s.signs[m.Index] = outcome.Sign(m.Sign)
+		}
 		if m.Time.After(s.end) {
 			s.end = m.Time // of an episode that is not the newest: it came late
 		}
@@ -115,7 +123,7 @@ func (s *stretch) row(c *collector.Candidate) (Row, error) {
 			row.SessionRating = "thumbs_down"
 		}
 	}
-	if err := outcomes(&row, &c.Conversation, s.messages); err != nil {
+	if err := outcomes(&row, &c.Conversation, s.messages, outcome.Options{DisableDetector: c.NoDetector, Signs: s.signs}); err != nil {
 		return row, err
 	}
 	if !s.newest && s.told != nil {

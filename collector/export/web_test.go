@@ -40,6 +40,7 @@ func (w *world) key(scope collector.Scope) (secret string, key collector.Key) {
 
 // web is the world's server.
 func (w *world) web() http.Handler {
+	w.pinned = true
 	return server.New(w.store, server.Options{Exports: w.Exporter, Logger: slog.New(slog.DiscardHandler)})
 }
 
@@ -76,9 +77,9 @@ func linked(t *testing.T, h http.Handler, body string, header map[string]string)
 
 func TestUL1ATokenIsShownOnceAndRegeneratingItRevokesTheOldAtOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
-		h := w.web()
 		w.say("s", 1, "Hello", 0)
 		w.until("2026-03-02 01:00")
+		h := w.web()
 		old, kept := w.key(collector.ScopeRead)
 		list, err := w.store.Keys(context.Background(), project)
 		if err != nil || len(list) != 1 || strings.Contains(string(must(json.Marshal(list))), old) || strings.Contains(old, list[0].ID()) {
@@ -118,10 +119,10 @@ func must[T any](v T, err error) T {
 
 func TestUL2SignedURLsAreGivenOutForADayAndWork(t *testing.T) {
 	inWorld(t, func(w *world) {
-		h := w.web()
 		w.open("s", "ada", func(s *sessionProps) { s.Labels = []string{"vip"} })
 		w.open("other bot", "ada", func(s *sessionProps) { s.AssistantId = "sales" })
 		w.until("2026-03-02 01:00")
+		h := w.web()
 		read, _ := w.key(collector.ScopeRead)
 		sends, _ := w.key(collector.ScopeIngest)
 		good := map[string]string{"authorization": read, "organizationid": "org", "botid": "support"}
@@ -199,9 +200,9 @@ func TestUL2SignedURLsAreGivenOutForADayAndWork(t *testing.T) {
 
 func TestExportServiceListsGetsAndVerifies(t *testing.T) {
 	inWorld(t, func(w *world) {
-		h := w.web()
 		w.say("s", 1, "Hello", 0)
 		w.until("2026-03-04 01:00")
+		h := w.web()
 		read, _ := w.key(collector.ScopeRead)
 		bearer := map[string]string{"Authorization": "Bearer " + read}
 		call := func(method, body string) (int, map[string]any) {

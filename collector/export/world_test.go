@@ -27,8 +27,9 @@ type world struct {
 	t     *testing.T
 	store *sqlite.Store
 	*export.Exporter
-	file  string
-	facts int
+	file   string
+	facts  int
+	pinned bool // others hold the store
 }
 
 // inWorld runs a test in a bubble of time that begins at 2026-03-01 12:00 UTC.
@@ -36,14 +37,36 @@ func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(day("2026-03-01").Start().Add(12 * time.Hour)))
-		file := filepath.Join(t.TempDir(), "align.db")
-		store, err := sqlite.Open(context.Background(), file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer store.Close()
-		test(&world{t: t, store: store, file: file, Exporter: export.New(store, export.Config{Logger: slog.New(slog.DiscardHandler)})})
+		w := &world{t: t, file: filepath.Join(t.TempDir(), "align.db")}
+		w.reopen()
+		defer func() { w.store.Close() }()
+		test(w)
 	})
+}
+
+// reopen opens the store and makes an exporter, as a program does that starts.
+func (w *world) reopen() {
+	w.t.Helper()
+	store, err := sqlite.Open(context.Background(), w.file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.store, w.Exporter = store, export.New(store, export.Config{Logger: slog.New(slog.DiscardHandler)})
+}
+
+// sleep lets time pass. Unless others hold the store, no program runs meanwhile: what one does every few seconds would be
+// done very often.
+func (w *world) sleep(d time.Duration) {
+	w.t.Helper()
+	if w.pinned || d < 10*time.Minute {
+		time.Sleep(d)
+		return
+	}
+	if err := w.store.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	time.Sleep(d)
+	w.reopen()
 }
 
 func day(text string) collector.Day {
@@ -64,7 +87,7 @@ func (w *world) until(moment string) {
 	if at.Before(time.Now()) {
 		w.t.Fatalf("%s is over: it is %s", moment, time.Now().UTC())
 	}
-	time.Sleep(time.Until(at))
+	w.sleep(time.Until(at))
 }
 
 // tell stores an event that happened some time ago, and reads it now.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/openalign/align/collector"
+	digests "github.com/openalign/align/collector/digest"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
 
@@ -159,7 +160,7 @@ const (
 
 // Candidates calls yield for each conversation of a project with news that ended before a moment, or of which files tell
 // already, by end and id. What yield is given of one conversation is of one moment.
-func (s *Store) Candidates(ctx context.Context, project string, before time.Time, yield func(*collector.Candidate, func() (*collector.Message, bool, error)) error) (err error) {
+func (s *Store) Candidates(ctx context.Context, project string, before time.Time, yield func(*collector.Candidate, func() (*collector.ExportMessage, bool, error)) error) (err error) {
 	conn, done, err := s.exportReader(ctx)
 	if err != nil {
 		return fmt.Errorf("sqlite: export: %w", err)
@@ -175,7 +176,7 @@ func (s *Store) Candidates(ctx context.Context, project string, before time.Time
 			FROM export_episodes e CROSS JOIN export_days d
 			WHERE e.project = ?1 AND e.session_id = ?2 AND d.project = ?1 AND d.day = e.day AND d.final ORDER BY e.episode, e.day`},
 		{&c.keys, `SELECT labels, content FROM export_keys WHERE project = ? AND session_id = ?`},
-		{&c.messages, `SELECT m.idx, m.role, m.content, m.time, m.properties, m.detail, ` + voteColumns + `
+		{&c.messages, `SELECT m.idx, m.role, m.content, m.time, m.properties, m.detail, m.version IS NOT NULL, ` + voteColumns + `
 			FROM messages m LEFT JOIN votes v
 				ON v.project = m.project AND v.session_id = m.session_id AND v.idx = iif(m.turn = 0, m.idx, -m.turn)
 				AND v.voter = (SELECT voter FROM votes w
@@ -188,6 +189,16 @@ func (s *Store) Candidates(ctx context.Context, project string, before time.Time
 		}
 		defer (*s.stmt).Close()
 	}
+	err = prepareDigests(ctx, &c.digests, func(ctx context.Context, query string) (*sql.Stmt, error) { return conn.PrepareContext(ctx, query) })
+	if err != nil {
+		return fmt.Errorf("sqlite: export: %w", err)
+	}
+	defer c.digests.close()
+	detector, err := c.digests.detector(ctx)
+	if err != nil {
+		return fmt.Errorf("sqlite: export: %w", err)
+	}
+	c.noDetector = !detector
 	for _, which := range []string{endedNews, ongoingNews} {
 		for ends, id := int64(math.MinInt64), ""; ; {
 			more, err := c.page(ctx, which, &ends, &id, yield)
@@ -206,12 +217,14 @@ func (s *Store) Candidates(ctx context.Context, project string, before time.Time
 type candidates struct {
 	conn                                    *sql.Conn
 	conversations, episodes, keys, messages *sql.Stmt
+	digests                                 digestReader
+	noDetector                              bool
 	project                                 string
 	before                                  int64
 }
 
 // page yields the conversations of a list after one, and moves on to the last of them. It reports whether there may be more.
-func (c *candidates) page(ctx context.Context, which string, ends *int64, id *string, yield func(*collector.Candidate, func() (*collector.Message, bool, error)) error) (more bool, err error) {
+func (c *candidates) page(ctx context.Context, which string, ends *int64, id *string, yield func(*collector.Candidate, func() (*collector.ExportMessage, bool, error)) error) (more bool, err error) {
 	if _, err := c.conn.ExecContext(ctx, "BEGIN"); err != nil {
 		return false, fmt.Errorf("sqlite: export: %w", err)
 	}
@@ -232,45 +245,57 @@ func (c *candidates) page(ctx context.Context, which string, ends *int64, id *st
 }
 
 // yield yields one conversation with its messages.
-func (c *candidates) yield(ctx context.Context, one *collector.Candidate, yield func(*collector.Candidate, func() (*collector.Message, bool, error)) error) error {
+func (c *candidates) yield(ctx context.Context, one *collector.Candidate, yield func(*collector.Candidate, func() (*collector.ExportMessage, bool, error)) error) error {
 	rows, err := c.messages.QueryContext(ctx, c.project, one.ID)
 	if err != nil {
 		return fmt.Errorf("sqlite: export: %w", err)
 	}
 	defer rows.Close()
-	return yield(one, func() (*collector.Message, bool, error) {
+	var signs digests.Signs // read once one is needed
+	n := int32(0)
+	return yield(one, func() (*collector.ExportMessage, bool, error) {
 		if !rows.Next() {
 			return nil, false, rows.Err()
 		}
-		m, err := scanExported(rows)
+		m, key, err := scanExported(rows)
+		if err == nil && m.Taken {
+			if signs == nil {
+				signs, err = c.digests.knownSigns(ctx, entity{c.project, one.ID})
+			}
+			if signs == nil {
+				signs = digests.Signs{}
+			}
+			m.Sign = uint16(signs[key])
+		}
+		n++
+		m.Index = n
 		return m, err == nil, err
 	})
 }
 
-// scanExported reads a message as far as files tell of it.
-func scanExported(rows *sql.Rows) (*collector.Message, error) {
+// scanExported reads a message as far as files tell of it, and what its signs are kept under.
+func scanExported(rows *sql.Rows) (_ *collector.ExportMessage, key int64, _ error) {
 	var (
-		m              collector.Message
-		index, created int64
-		props, detail  string
-		vote           shownVote
-		err            error
+		m             collector.ExportMessage
+		created       int64
+		props, detail string
+		vote          shownVote
+		err           error
 	)
-	if err := rows.Scan(append([]any{&index, &m.Role, &m.Content, &created, &props, &detail}, vote.into()...)...); err != nil {
-		return nil, err
+	if err := rows.Scan(append([]any{&key, &m.Role, &m.Content, &created, &props, &detail, &m.Taken}, vote.into()...)...); err != nil {
+		return &m, key, err
 	}
 	if m.Properties, err = decodeProperties(props); err != nil {
-		return nil, err
+		return &m, key, err
 	}
-	m.Index = int32(min(index, math.MaxInt32))
 	m.Time, m.Vote, m.Comment = fromNanos(created), vote.vote, vote.comment
 	if m.Reasons, m.Score, err = vote.details(); err != nil {
-		return nil, err
+		return &m, key, err
 	}
 	if detail != "" {
 		err = json.Unmarshal([]byte(detail), &m.Detail)
 	}
-	return &m, err
+	return &m, key, err
 }
 
 // read returns conversations without their messages.
@@ -286,7 +311,7 @@ func (c *candidates) read(ctx context.Context, which string, ends *int64, id *st
 		if err := rows.Scan(ends, id, &received); err != nil {
 			return nil, err
 		}
-		list = append(list, collector.Candidate{Conversation: collector.Conversation{ID: *id}, NewsTime: fromNanos(received)})
+		list = append(list, collector.Candidate{Conversation: collector.Conversation{ID: *id}, NewsTime: fromNanos(received), NoDetector: c.noDetector})
 	}
 	if err := closeRows(rows); err != nil {
 		return nil, err
@@ -347,4 +372,11 @@ func (c *candidates) addTold(ctx context.Context, one *collector.Candidate) erro
 		return nil
 	}
 	return err
+}
+
+// close closes the statements.
+func (r *digestReader) close() {
+	for _, stmt := range []*sql.Stmt{r.session, r.messages, r.votes, r.signs, r.rules} {
+		_ = stmt.Close() // the connection goes too
+	}
 }

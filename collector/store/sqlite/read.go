@@ -17,7 +17,10 @@ import (
 type reader struct {
 	db *sql.DB
 
-	conversations, messages, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
+	conversations, conversation, messages, runs, runTags, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
+
+	own                                         *digestReader
+	due, dueCount, digestsByStart, digestsByEnd *sql.Stmt
 }
 
 // Columns of the latest vote v that stands, in the order in which shownVote takes them, and of conversations in that in which
@@ -73,6 +76,10 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 		{&r.conversations, `SELECT ` + conversationColumns + ` FROM ` + conversationTables + `
 			WHERE s.project = ? AND (s.start_time, s.id) < (?, ?)
 			ORDER BY s.start_time DESC, s.id DESC LIMIT ?`},
+		{&r.conversation, `SELECT ` + conversationColumns + ` FROM ` + conversationTables + ` WHERE s.project = ? AND s.id = ?`},
+		{&r.runs, `SELECT time, detail FROM messages WHERE project = ? AND session_id = ? AND hidden = 0
+			AND detail <> '' AND coalesce(detail ->> '$.run_id', '') <> '' ORDER BY idx`},
+		{&r.runTags, `SELECT tag FROM tags WHERE project = ? AND session_id = ? AND run_id = ? AND present = 1 ORDER BY tag`},
 		// Votes on a turn are kept under its number. Messages in places have no index of their own: they are counted on from
 		// the last one that has, which is asked for once, and only where there are such.
 		{&r.messages, `SELECT m.idx, role, content, m.time, properties, detail, versions, ` + voteColumns + `,
@@ -100,11 +107,21 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 		{&r.keyByHash, `SELECT ` + keyColumns + ` FROM keys WHERE hash = ?`},
 		{&r.setAside, `SELECT seq, reason, size, receive_time, iif(?4, event_id, ''), iif(?4, raw, x'') FROM set_aside
 			WHERE project = ?1 AND seq < ?2 AND ?3 IN ('', reason) ORDER BY seq DESC LIMIT ?5`},
+		{&r.due, `SELECT seq, project, id, changed FROM sessions INDEXED BY sessions_changed WHERE changed <> digested AND seq > ? ORDER BY seq LIMIT ?`},
+		{&r.dueCount, `SELECT count(*) FROM (SELECT 1 FROM sessions INDEXED BY sessions_changed WHERE changed <> digested LIMIT ?)`},
+		{&r.digestsByStart, `SELECT session_id, start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
+			WHERE project = ?1 AND start_time >= ?2 AND start_time < ?3`},
+		{&r.digestsByEnd, `SELECT session_id, start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
+			WHERE project = ?1 AND last_activity >= ?2 AND last_activity < ?3`},
 		{&r.keys, `SELECT ` + keyColumns + ` FROM keys WHERE ?1 IN ('', project) ORDER BY project, create_time, hash`},
 	} {
 		if *s.stmt, err = db.PrepareContext(ctx, s.query); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
+	}
+	r.own = new(digestReader)
+	if err := prepareDigests(ctx, r.own, db.PrepareContext); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return r, nil
 }
@@ -327,6 +344,11 @@ func queryPage[T any](ctx context.Context, stmt *sql.Stmt, scan func(*sql.Rows) 
 	if err != nil {
 		return nil, false, err
 	}
+	return pageOf(rows, scan, size)
+}
+
+// pageOf reads a page's rows and closes them.
+func pageOf[T any](rows *sql.Rows, scan func(*sql.Rows) (one T, bytes int, err error), size int) (list []T, more bool, err error) {
 	defer rows.Close()
 	for sum := 0; rows.Next(); {
 		if len(list) == size {
