@@ -7,13 +7,16 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/compress/zstd"
 )
 
 const (
 	// parquetGroup is how many rows a row group has, which is what is in memory at a time.
-	parquetGroup = 10_000
+	parquetGroup = 5000
 	// parquetBatch is how many rows are handed over at a time.
 	parquetBatch = 500
+	// parquetPage is how many bytes of a column are gathered before they are compressed.
+	parquetPage = 32 << 10
 )
 
 // parquetForm is Apache Parquet: the columns are the members of a row, moments are timestamps in UTC.
@@ -42,12 +45,17 @@ func read[T any](text []byte) (row T, err error) {
 }
 
 func parquetOf[T any](to io.Writer, v Variant, read func([]byte) (T, error)) form {
-	codec := map[Compression]compress.Codec{CompressionNone: &parquet.Snappy, CompressionGzip: &parquet.Gzip, CompressionZstd: &parquet.Zstd}[v.Compression]
+	codec := map[Compression]compress.Codec{
+		CompressionNone: &parquet.Snappy,
+		CompressionGzip: &parquet.Gzip,
+		CompressionZstd: &zstd.Codec{Level: zstd.DefaultLevel, Concurrency: 1}, // or each column's encoder has as many as there are cores
+	}[v.Compression]
 	return &parquetForm[T]{read: read, to: parquet.NewGenericWriter[T](to,
 		parquet.Compression(codec),
 		parquet.CreatedBy("align", "1", strconv.Itoa(SchemaVersion)), // and not the version of what wrote it: the bytes stay the same
 		parquet.KeyValueMetadata("schema_version", strconv.Itoa(SchemaVersion)),
-		parquet.WriteBufferSize(0),
+		parquet.PageBufferSize(parquetPage),
+		parquet.WriteBufferSize(0), // what is around it has one
 	)}
 }
 
