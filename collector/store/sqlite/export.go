@@ -46,6 +46,9 @@ func (s *Store) exportReader(ctx context.Context) (*sql.Conn, func() error, erro
 func (s *Store) NoteNews(ctx context.Context) error {
 	for {
 		more, err := s.noteNews(ctx)
+		if err == nil && more {
+			err = s.maintain(ctx, (*writer).shrink)
+		}
 		if err != nil {
 			return fmt.Errorf("sqlite: export: %w", err)
 		}
@@ -53,6 +56,12 @@ func (s *Store) NoteNews(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// shrink lets go of the pages that the writer holds: the export goes through all sessions of a day, which nobody else needs.
+func (w *writer) shrink(ctx context.Context) error {
+	_, err := w.conn.ExecContext(ctx, "PRAGMA shrink_memory")
+	return err
 }
 
 func (s *Store) noteNews(ctx context.Context) (more bool, err error) {

@@ -137,6 +137,9 @@ func (s *Store) FinishExport(ctx context.Context, project string, day collector.
 			more = gone == newsChunk
 			return err
 		}})
+		if err == nil && more {
+			err = s.maintain(ctx, (*writer).shrink)
+		}
 		if err != nil {
 			return fmt.Errorf("sqlite: export: %w", err)
 		}
