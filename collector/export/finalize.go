@@ -79,7 +79,7 @@ func tell(w *writer, m *Manifest, project string, day collector.Day, c *collecto
 	}
 	for i := range list {
 		s := &list[i]
-		row, err := s.row(c)
+		row, err := rowOf(c, list[:i+1])
 		if err != nil {
 			return err
 		}

@@ -74,8 +74,9 @@ func take(list []stretch, next func() (*collector.ExportMessage, bool, error)) e
 	}
 }
 
-// row tells a stretch of a conversation.
-func (s *stretch) row(c *collector.Candidate) (Row, error) {
+// rowOf tells the last of some stretches, which are all up to it.
+func rowOf(c *collector.Candidate, list []stretch) (Row, error) {
+	s := &list[len(list)-1]
 	start := c.StartTime
 	if s.number > 1 {
 		start = s.end
@@ -98,7 +99,6 @@ func (s *stretch) row(c *collector.Candidate) (Row, error) {
 		ConversationsData:      data(&c.Conversation),
 		TestMode:               c.TestMode,
 		Episode:                int64(s.number),
-		TriggeredIntentReplies: []Intent{},
 	}
 	if s.number > 1 {
 		row.Continues = c.ID + "#" + strconv.Itoa(s.number-1)
@@ -123,14 +123,8 @@ func (s *stretch) row(c *collector.Candidate) (Row, error) {
 			row.SessionRating = "thumbs_down"
 		}
 	}
-	if err := outcomes(&row, &c.Conversation, s.messages, outcome.Options{DisableDetector: c.NoDetector, Signs: s.signs}); err != nil {
-		return row, err
-	}
-	if !s.newest && s.told != nil {
-		// What the app says of the conversation now, it says of a later episode.
-		row.ConversationStatus, row.LastResolution = s.told.Status, s.told.Resolution
-	}
-	return row, nil
+	err := outcomes(&row, c, list)
+	return row, err
 }
 
 // channel is one of the two words that the export knows.
