@@ -13,7 +13,7 @@ import (
 
 const (
 	// chunkBytes is about how much of a file one piece of it holds, before compression.
-	chunkBytes = 512 << 10
+	chunkBytes = 256 << 10
 	// chunkRows bounds the conversations of a piece: they are written in one transaction, for which appends wait.
 	chunkRows = 1000
 )

@@ -24,7 +24,7 @@ const (
 	// scanChunk is how many facts are looked at in one transaction.
 	scanChunk = 5000
 	// candidateChunk is how many conversations are in memory at a time, without their messages. A page with fewer is the last.
-	candidateChunk = 200
+	candidateChunk = 100
 	// exportCache is what a connection that reads for the export keeps of the file, in KiB. It reads nearly everything once.
 	exportCache = 2048
 )

@@ -95,6 +95,9 @@ func (s *Store) AddToExport(ctx context.Context, project string, day collector.D
 		}
 		return nil
 	}})
+	if err == nil {
+		err = s.maintain(ctx, (*writer).shrink)
+	}
 	if err != nil {
 		return fmt.Errorf("sqlite: export: %w", err)
 	}
