@@ -69,7 +69,9 @@ func history(w *world, r *rand.Rand, met map[string]int) {
 		if r.IntN(4) == 0 {
 			ago = time.Duration(r.Int64N(int64(60 * time.Hour)))
 		}
-		switch r.IntN(10) {
+		switch r.IntN(11) {
+		case 10: // a phone that was offline
+			w.say(fmt.Sprint("offline", w.facts), 1, "Hello", 50*time.Hour)
 		case 0:
 			w.update(id, func(s *sessionProps) { s.Labels = []string{fmt.Sprint("label", r.IntN(3))} })
 		case 1:
