@@ -24,6 +24,7 @@ type cli struct {
 	Audit         auditCommand         `cmd:"" help:"List what was erased, when and by whom: counts only."`
 	Lint          lintCommand          `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
 	Replay        replayCommand        `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
+	Export        exportCommand        `cmd:"" help:"Write the file of a day: all conversations that ended on it, the same bytes each time."`
 	Metrics       metricsCommand       `cmd:"" help:"Compute metrics from a data folder, also while the collector serves it, and say how each came about."`
 	Gate          gateCommand          `cmd:"" help:"Say for CI whether a candidate is no worse than a baseline: exit status 0 pass, 1 fail, 3 not enough data."`
 	SQL           sqlCommand           `cmd:"" name:"sql" help:"Ask the data in SQL: read-only, bounded, over documented views."`

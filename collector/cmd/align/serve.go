@@ -15,6 +15,7 @@ import (
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/agents"
+	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/retain"
 	"github.com/openalign/align/collector/server"
 )
@@ -32,6 +33,8 @@ type serveCommand struct {
 	CORSOrigin  []string          `help:"Origin whose browser pages may send events, such as https://chat.example; may be repeated (default: none)." name:"cors-origin" placeholder:"URL"`
 	TLSCert     string            `help:"Certificate, with its chain, in PEM; loaded again when it changes (default: plain HTTP)." name:"tls-cert" type:"path" placeholder:"FILE"`
 	TLSKey      string            `help:"Its key, in PEM." name:"tls-key" type:"path" placeholder:"FILE"`
+	ExportGrace time.Duration     `help:"A day's export is final this long after midnight UTC and the idle timeout; events that come later are in a later day's late file (default ${default})." default:"30m" placeholder:"DURATION"`
+	PublicURL   string            `help:"What links to exported files begin with, such as https://collector.example (default: the address their client used)." name:"public-url" placeholder:"URL"`
 	AccessLog   bool              `help:"Log every request, not only those refused. No line holds content or keys."`
 	DrainDelay  time.Duration     `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
 	Shutdown    time.Duration     `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
@@ -50,6 +53,9 @@ func (c *serveCommand) Validate() error {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if c.ExportGrace <= 0 {
+		return errors.New("--export-grace must be more than nothing: events take a while to arrive")
 	}
 	if c.RateLimit < 0 {
 		return errors.New("--rate-limit must not be negative")
@@ -118,7 +124,12 @@ func (c *serveCommand) firstStart() bool {
 // serve serves until ctx ends. The store closes last: whatever was acknowledged is in it, and so is what requests under
 // way still bring.
 func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store collector.Store, agents *agents.Set, log *slog.Logger) error {
-	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Agents: agents, Logger: log, RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog})
+	exportStore, ok := store.(collector.ExportStore)
+	if !ok {
+		return errors.Join(errors.New("this store keeps no exports"), store.Close(), listener.Close())
+	}
+	exports := export.New(exportStore, export.Config{IdleTimeout: c.IdleTimeout, Grace: c.ExportGrace, Logger: log})
+	handler := server.New(store, server.Options{Exports: exports, PublicURL: c.PublicURL, IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Agents: agents, Logger: log, RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog})
 	httpServer := server.HTTP(handler, log)
 
 	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
@@ -126,6 +137,7 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConf
 	sweeps.Go(func() {
 		retain.Run(sweeping, store, retain.Policy{Content: time.Duration(c.Retain), Facts: time.Duration(c.RetainFacts)}, log)
 	})
+	sweeps.Go(func() { exports.Run(sweeping) })
 	defer sweeps.Wait()
 	defer stopSweeping()
 
