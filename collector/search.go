@@ -70,6 +70,8 @@ type Searcher interface {
 	Count(ctx context.Context, project string, query Query) (n int, exact bool, err error)
 	// Conversation returns one, or ErrNotFound.
 	Conversation(ctx context.Context, project, id string) (Conversation, error)
+	// CatchUp returns when all that was stored before it can be found by its text.
+	CatchUp(ctx context.Context) error
 	// Runs lists the runs of a conversation, oldest first, and the next page's token. ErrNotFound when there is no such
 	// conversation.
 	Runs(ctx context.Context, project, conversation string, page Page) ([]Run, string, error)

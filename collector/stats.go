@@ -10,7 +10,15 @@ type StoreStats struct {
 	QueuedEvents, QueuedBytes int // wait to be stored, or are being stored
 	LineEvents                int // wait for room in the queue
 	FileBytes, LogBytes       int64
+	IndexBytes                int64         // of what search looks through, with its log
+	UnindexedMessages         int           // cannot be found by their text yet
+	IndexLag                  time.Duration // for how long the first of them cannot, as far as is known
 	Commits                   Histogram
+	// DigestsDue is how many sessions changed since they were digested for metrics, up to 10,000; DigestLag is since when
+	// some wait, and DigestsFailed how many could not be made.
+	DigestsDue    int
+	DigestLag     time.Duration
+	DigestsFailed uint64
 }
 
 // Histogram counts durations. Counts[i] is how many took no more than Bounds[i].

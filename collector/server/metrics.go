@@ -92,12 +92,14 @@ var (
 	descBytes    = prometheus.NewDesc("align_store_queue_bytes", "Their bytes.", nil, nil)
 	descLine     = prometheus.NewDesc("align_store_line_events", "Events that wait for room in the queue.", nil, nil)
 	descCommits  = prometheus.NewDesc("align_store_commit_duration_seconds", "How long transactions took, until they were on disk.", nil, nil)
+	descIndex    = prometheus.NewDesc("align_search_unindexed_messages", "Messages that cannot be found by their text yet.", nil, nil)
+	descLag      = prometheus.NewDesc("align_search_lag_seconds", "For how long the first of them cannot.", nil, nil)
 	descFile     = prometheus.NewDesc("align_store_file_bytes", "Size of the database and its log.", []string{"file"}, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (storeMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descEvents, descSetAside, descForeign, descIgnored, descUnknown, descRefused, descQueued, descBytes, descLine, descCommits, descFile} {
+	for _, d := range []*prometheus.Desc{descEvents, descSetAside, descForeign, descIgnored, descUnknown, descRefused, descQueued, descBytes, descLine, descCommits, descIndex, descLag, descFile} {
 		to <- d
 	}
 }
@@ -114,8 +116,11 @@ func (m storeMetrics) Collect(to chan<- prometheus.Metric) {
 	to <- prometheus.MustNewConstMetric(descQueued, prometheus.GaugeValue, float64(stats.QueuedEvents))
 	to <- prometheus.MustNewConstMetric(descBytes, prometheus.GaugeValue, float64(stats.QueuedBytes))
 	to <- prometheus.MustNewConstMetric(descLine, prometheus.GaugeValue, float64(stats.LineEvents))
+	to <- prometheus.MustNewConstMetric(descIndex, prometheus.GaugeValue, float64(stats.UnindexedMessages))
+	to <- prometheus.MustNewConstMetric(descLag, prometheus.GaugeValue, stats.IndexLag.Seconds())
 	to <- prometheus.MustNewConstMetric(descFile, prometheus.GaugeValue, float64(stats.FileBytes), "data")
 	to <- prometheus.MustNewConstMetric(descFile, prometheus.GaugeValue, float64(stats.LogBytes), "log")
+	to <- prometheus.MustNewConstMetric(descFile, prometheus.GaugeValue, float64(stats.IndexBytes), "search")
 	buckets := make(map[float64]uint64, len(stats.Commits.Bounds))
 	for i, bound := range stats.Commits.Bounds {
 		buckets[bound.Seconds()] = stats.Commits.Counts[i]

@@ -186,6 +186,9 @@ func (s *Store) note(j *job, err error) {
 	switch {
 	case err == nil && (j.events > 0 || j.proves):
 		s.refused = 0
+		if j.events > 0 {
+			s.digests.changed()
+		}
 	case err != nil && j.events > 0 && (errors.As(err, &refused) || !errors.Is(err, errApply)):
 		s.refused = min(max(s.refused, j.bytes, leastBallast), mostBallast)
 	}

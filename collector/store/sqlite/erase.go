@@ -29,7 +29,11 @@ func (s *Store) Erase(ctx context.Context, project, user, actor string) (got col
 		return err
 	}})
 	if err == nil {
+		s.digests.changed()
 		err = s.maintain(ctx, (*writer).rewrite)
+	}
+	if err == nil {
+		err = s.words.forget(ctx)
 	}
 	if err != nil {
 		return got, fmt.Errorf("sqlite: erase: %w", err)
@@ -172,6 +176,9 @@ func (e *eraser) speaksOf(f *collector.Fact) bool {
 // sessions takes content and identity out of the views of sessions.
 func (e *eraser) sessions(ctx context.Context) error {
 	for id := range e.own {
+		if err := e.eraseDigest(entity{e.project, id}); err != nil {
+			return err
+		}
 		err := e.takeSession(e.project, id, func(s *session) {
 			user := s.First[regUserID]
 			user.Value = e.pseudonym
@@ -206,6 +213,17 @@ func (e *eraser) sessions(ctx context.Context) error {
 	votes, err := n.RowsAffected()
 	e.got.Votes = int(votes)
 	return err
+}
+
+// eraseDigest keeps what was counted of a session, under the pseudonym.
+func (e *eraser) eraseDigest(key entity) error {
+	if err := e.digestNow(key); err != nil {
+		return err
+	}
+	if _, err := exec(e.renameDigest, e.pseudonym, key.project, key.id); err != nil {
+		return err
+	}
+	return e.mark(key)
 }
 
 // profile takes the name off the user, who still counts.

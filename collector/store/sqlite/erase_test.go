@@ -80,6 +80,12 @@ func escaped(text string) string {
 	return b.String()
 }
 
+// indexed returns the files of a database's index that hold a word of the markers, its log included.
+func indexed(t *testing.T, file string) []string {
+	t.Helper()
+	return found(t, wordsFile(file), "xq7")
+}
+
 // found returns the files of a database that hold a text, its log included.
 func found(t *testing.T, file, text string) (in []string) {
 	t.Helper()
@@ -154,7 +160,10 @@ func TestEraseLeavesNothingInTheFileButCounts(t *testing.T) {
 	all = append(all, other)
 
 	before := totals(t, s)
-	if len(found(t, file, contentMarker)) == 0 || len(found(t, file, identityMarker)) == 0 {
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(found(t, file, contentMarker)) == 0 || len(found(t, file, identityMarker)) == 0 || indexed(t, file) == nil {
 		t.Fatal("the markers are not found before they are erased: this proves nothing")
 	}
 	if hidden, placed, turns := unseen(t, s); hidden != 30 || placed != 30 || turns != 30 {
@@ -180,6 +189,9 @@ func TestEraseLeavesNothingInTheFileButCounts(t *testing.T) {
 				t.Errorf("%s: %s still in %v", when, marker, in)
 			}
 		}
+		if in := indexed(t, file); in != nil {
+			t.Errorf("%s: its words still in %v", when, in)
+		}
 		if strings.Contains(dump(t, s, "shop"), "Xq7") {
 			t.Errorf("%s: the views hold a marker", when)
 		}
@@ -202,6 +214,10 @@ func TestEraseLeavesNothingInTheFileButCounts(t *testing.T) {
 		t.Errorf("replayed:\n%s\nwant\n%s", got, want)
 	}
 	check("replayed")
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("indexed again")
 	if _, err := s.User(t.Context(), "shop", identityMarker); !errors.Is(err, collector.ErrNotFound) {
 		t.Errorf("the user: %v, want ErrNotFound", err)
 	}
@@ -264,14 +280,23 @@ func TestRetainTakesContentOutOfTheFileAndKeepsWhatIsYounger(t *testing.T) {
 	young.Facts[0].Time = now.Add(time.Hour)
 	appendBatch(t, s, young)
 	before := totals(t, s)
+	if err := s.CatchUp(t.Context()); err != nil || indexed(t, file) == nil {
+		t.Fatal("the markers are not indexed before they are taken out: this proves nothing", err)
+	}
 	got, err := s.Retain(t.Context(), collector.Retention{ContentBefore: now.Add(time.Minute)})
 	if want := (collector.Retained{Contents: 300 * 12, SetAside: 600}); err != nil || got != want {
 		t.Errorf("took out %+v, %v; want %+v", got, err, want)
+	}
+	if in := indexed(t, file); in != nil {
+		t.Errorf("its words are still in %v", in)
 	}
 	if err := s.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
+		if in := indexed(t, file); in != nil {
+			t.Errorf("its words are in %v", in)
+		}
 		if in := found(t, file, contentMarker); in != nil {
 			t.Errorf("content is still in %v", in)
 		}

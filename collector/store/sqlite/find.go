@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -38,18 +39,22 @@ func (s *Store) Conversation(ctx context.Context, project, id string) (collector
 // Search lists the conversations a query wants, newest first by start time, ties by id descending, or in the order the query
 // names, after the first offset of them, and the token of the next page. A page holds 100 where page.Size is below 1, at
 // most 1000, and at most [collector.MaxPageBytes]. With a token the offset counts from where the page before ended.
-// An offset beyond [collector.MaxOffset] or below 0, and Ranked without a text, are a [collector.ErrQuery].
+// An offset beyond [collector.MaxOffset] or below 0, and Ranked without a text or with Reversed, are a [collector.ErrQuery].
 //
 // Without Text the answer is always up to date; see text.go for what it costs and means with one.
 func (s *Store) Search(ctx context.Context, project string, q collector.Query, page collector.Page, offset int) ([]collector.Hit, string, error) {
 	if offset < 0 || offset > collector.MaxOffset {
 		return nil, "", fmt.Errorf("%w: offset must be from 0 to %d", collector.ErrQuery, collector.MaxOffset)
 	}
-	if q.Ranked && q.Text == "" {
-		return nil, "", fmt.Errorf("%w: only what is found by text can be ranked", collector.ErrQuery)
+	if q.Ranked && (q.Text == "" || q.Reversed) {
+		return nil, "", fmt.Errorf("%w: only what is found by text can be ranked, the best first", collector.ErrQuery)
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
+	if q.Text != "" {
+		hits, next, err := s.searchText(ctx, project, &q, page, offset)
+		return hits, next, wrapSearch("search", err)
+	}
 	after, err := parsePosition(page.Token, q.Reversed)
 	if err != nil {
 		return nil, "", err
@@ -73,14 +78,25 @@ func (s *Store) Search(ctx context.Context, project string, q collector.Query, p
 func (s *Store) Count(ctx context.Context, project string, q collector.Query) (n int, exact bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
+	if q.Text != "" {
+		n, exact, err = s.countText(ctx, project, &q)
+		return n, exact, wrapSearch("count", err)
+	}
 	w := wanted(project, &q)
-	w.where.WriteString(" LIMIT ?")
-	err = s.read.db.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM `+w.tables+` WHERE `+w.where.String()+`)`,
+	err = s.read.db.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM sessions s WHERE `+w.where.String()+` LIMIT ?)`,
 		append(w.args, countLimit+1)...).Scan(&n)
 	if err != nil {
 		return 0, false, fmt.Errorf("sqlite: count: %w", err)
 	}
 	return min(n, countLimit), n <= countLimit, nil
+}
+
+// wrapSearch says where an error is from, unless it is about what was asked.
+func wrapSearch(what string, err error) error {
+	if err == nil || errors.Is(err, collector.ErrQuery) || errors.Is(err, collector.ErrPageToken) {
+		return err
+	}
+	return fmt.Errorf("sqlite: %s: %w", what, err)
 }
 
 // find lists conversations by what is known of them.
@@ -101,11 +117,10 @@ func (s *Store) find(ctx context.Context, project string, q *collector.Query, af
 	return pageOf(rows, scanConversation, size)
 }
 
-// condition is what a query wants, in SQL on conversationTables.
+// condition is what a query wants, in SQL on sessions s.
 type condition struct {
-	tables string
-	where  strings.Builder
-	args   []any
+	where strings.Builder
+	args  []any
 }
 
 func (c *condition) and(text string, args ...any) {
@@ -118,7 +133,7 @@ func (c *condition) and(text string, args ...any) {
 
 // wanted says what a query wants of a conversation, but for its text. What costs most is asked last.
 func wanted(project string, q *collector.Query) *condition {
-	c := &condition{tables: conversationTables}
+	c := &condition{}
 	c.and("s.project = ?", project)
 	if q.UserID != "" {
 		c.and("s.user_id = ?", q.UserID)
@@ -146,13 +161,15 @@ func wanted(project string, q *collector.Query) *condition {
 	}
 	if q.Label != "" {
 		// What is kept is a JSON array in a string, and all of it was written by this program.
-		c.and(`EXISTS (SELECT 1 FROM json_each(nullif(p.texts ->> '$.labels.v', '')) WHERE value = ?)`, q.Label)
+		c.and(`EXISTS (SELECT 1 FROM session_properties p, json_each(nullif(p.texts ->> '$.labels.v', '')) e
+			WHERE p.project = s.project AND p.session_id = s.id AND e.value = ?)`, q.Label)
 	}
 	for name, value := range q.Metadata {
 		// Data came from a client, who may call anything an object.
-		c.and(`(EXISTS (SELECT 1 FROM json_each(p.state) e WHERE e.key = ? AND e.value ->> '$.v' = ?) OR EXISTS (SELECT 1 FROM
+		c.and(`EXISTS (SELECT 1 FROM session_properties p WHERE p.project = s.project AND p.session_id = s.id AND
+			(EXISTS (SELECT 1 FROM json_each(p.state) e WHERE e.key = ? AND e.value ->> '$.v' = ?) OR EXISTS (SELECT 1 FROM
 			json_each(CASE WHEN json_valid(p.texts ->> '$.data.v') THEN p.texts ->> '$.data.v' END) e
-			WHERE e.key = ? AND e.type NOT IN ('object', 'array', 'null') AND iif(e.type IN ('true', 'false'), e.type, CAST(e.value AS TEXT)) = ?))`, name, value, name, value)
+			WHERE e.key = ? AND e.type NOT IN ('object', 'array', 'null') AND iif(e.type IN ('true', 'false'), e.type, CAST(e.value AS TEXT)) = ?)))`, name, value, name, value)
 	}
 	return c
 }

@@ -12,6 +12,7 @@ const several = 16
 type inserter struct {
 	one, several *sql.Stmt
 	undo         *sql.Stmt // deletes rows after a number
+	last         int64     // row that was added
 }
 
 // inserting returns a statement that adds rows, but for those that are there.
@@ -50,6 +51,11 @@ func (in *inserter) insertSome(stmt *sql.Stmt, added []bool, row func(args []any
 	if err != nil || n == 0 {
 		return err
 	}
+	last, err := result.LastInsertId()
+	if err != nil {
+		return err
+	}
+	in.last = last
 	if n == int64(len(added)) {
 		for i := range added {
 			added[i] = true
@@ -58,10 +64,6 @@ func (in *inserter) insertSome(stmt *sql.Stmt, added []bool, row func(args []any
 	}
 	// Some were there and some not, which is rare: a request that was sent again is there as a whole. To learn which, do it
 	// again one by one. What this statement added has the last numbers.
-	last, err := result.LastInsertId()
-	if err != nil {
-		return err
-	}
 	if _, err := in.undo.Exec(last - n); err != nil {
 		return err
 	}

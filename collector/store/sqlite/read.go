@@ -18,6 +18,9 @@ type reader struct {
 	db *sql.DB
 
 	conversations, conversation, messages, runs, runTags, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
+
+	own                                         *digestReader
+	due, dueCount, digestsByStart, digestsByEnd *sql.Stmt
 }
 
 // Columns of the latest vote v that stands, in the order in which shownVote takes them, and of conversations in that in which
@@ -104,11 +107,21 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 		{&r.keyByHash, `SELECT ` + keyColumns + ` FROM keys WHERE hash = ?`},
 		{&r.setAside, `SELECT seq, reason, size, receive_time, iif(?4, event_id, ''), iif(?4, raw, x'') FROM set_aside
 			WHERE project = ?1 AND seq < ?2 AND ?3 IN ('', reason) ORDER BY seq DESC LIMIT ?5`},
+		{&r.due, `SELECT seq, project, id, changed FROM sessions INDEXED BY sessions_changed WHERE changed <> digested AND seq > ? ORDER BY seq LIMIT ?`},
+		{&r.dueCount, `SELECT count(*) FROM (SELECT 1 FROM sessions INDEXED BY sessions_changed WHERE changed <> digested LIMIT ?)`},
+		{&r.digestsByStart, `SELECT session_id, start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
+			WHERE project = ?1 AND start_time >= ?2 AND start_time < ?3`},
+		{&r.digestsByEnd, `SELECT session_id, start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
+			WHERE project = ?1 AND last_activity >= ?2 AND last_activity < ?3`},
 		{&r.keys, `SELECT ` + keyColumns + ` FROM keys WHERE ?1 IN ('', project) ORDER BY project, create_time, hash`},
 	} {
 		if *s.stmt, err = db.PrepareContext(ctx, s.query); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
+	}
+	r.own = new(digestReader)
+	if err := prepareDigests(ctx, r.own, db.PrepareContext); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return r, nil
 }

@@ -26,6 +26,8 @@ var emptied = []string{
 	`DELETE FROM session_properties WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions WHERE based)`,
 	`DELETE FROM sessions WHERE NOT based`,
 	`DELETE FROM users WHERE NOT based`,
+	`DELETE FROM reindex`, // rows get new numbers, so the index of words begins anew
+	`UPDATE words_of SET name = randomblob(16)`,
 }
 
 // Replay makes all views again from facts, in one transaction: readers see the views before or after it, and an error or
@@ -39,6 +41,7 @@ func (s *Store) Replay(ctx context.Context) (facts int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("sqlite: replay: %w", err)
 	}
+	s.digests.changed()
 	return facts, nil
 }
 
@@ -57,7 +60,8 @@ func (t *transaction) replay(ctx context.Context) (facts int, err error) {
 			return 0, err
 		}
 		if len(chunk) == 0 {
-			return facts, nil
+			_, err := exec(t.forgetDigests)
+			return facts, err
 		}
 		if err := t.sayAgain(chunk); err != nil {
 			return 0, err

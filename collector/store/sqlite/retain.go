@@ -58,7 +58,12 @@ func (s *Store) Retain(ctx context.Context, keep collector.Retention) (got colle
 	if got == (collector.Retained{}) {
 		return got, nil
 	}
-	if err := s.maintain(ctx, (*writer).scrub); err != nil {
+	s.digests.changed()
+	err = s.maintain(ctx, (*writer).scrub)
+	if err == nil {
+		err = s.words.forget(ctx)
+	}
+	if err != nil {
 		return got, fmt.Errorf("sqlite: retain: %w", err)
 	}
 	return got, nil
@@ -165,9 +170,15 @@ func (t *transaction) takeContents(before int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	pieces := make([]piece, len(list))
 	for i := range list {
-		f := &list[i]
-		p := derive(&f.fact)
+		pieces[i] = derive(&list[i].fact)
+	}
+	if err := t.digestBefore(list, pieces); err != nil { // while there are texts to read
+		return 0, err
+	}
+	for i := range list {
+		f, p := &list[i], pieces[i]
 		var version []byte
 		if p.message != nil {
 			version = p.message.key()
@@ -188,6 +199,29 @@ func (t *transaction) takeContents(before int64) (int, error) {
 		}
 	}
 	return len(list), nil
+}
+
+// digestBefore makes the digests of sessions that are to lose content, so that what was seen in their texts is kept, and
+// makes them due again: what they are grouped by may go.
+func (t *transaction) digestBefore(list []oldFact, pieces []piece) error {
+	done := map[entity]bool{}
+	for i := range list {
+		key := entity{list[i].project, pieces[i].sessionID}
+		if pieces[i].sessionID == "" || done[key] {
+			continue
+		}
+		done[key] = true
+		if err := t.digestNow(key); err != nil {
+			return err
+		}
+		if _, err := exec(t.bareDigest, key.project, key.id); err != nil {
+			return err
+		}
+		if err := t.mark(key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // removed stands for an error's text that is gone.
@@ -338,7 +372,11 @@ func (s *Store) maintain(ctx context.Context, do func(*writer, context.Context) 
 // Compact writes the whole file anew, without free space and so without remains in it, and empties the log. It takes some
 // seconds a gigabyte, and that much room on the disk; appends wait meanwhile.
 func (s *Store) Compact(ctx context.Context) error {
-	if err := s.maintain(ctx, (*writer).rewrite); err != nil {
+	err := s.maintain(ctx, (*writer).rewrite)
+	if err == nil {
+		err = s.words.forget(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("sqlite: compact: %w", err)
 	}
 	return nil
@@ -347,10 +385,10 @@ func (s *Store) Compact(ctx context.Context) error {
 // scrub gives free pages back and empties the log, in which old contents of pages stand. What was deleted was overwritten
 // at once (secure_delete).
 func (w *writer) scrub(ctx context.Context) error {
-	if err := w.each(ctx, "PRAGMA incremental_vacuum"); err != nil {
+	if err := each(ctx, w.conn, "PRAGMA incremental_vacuum"); err != nil {
 		return err
 	}
-	return w.emptyLog(ctx)
+	return emptyLog(ctx, w.conn)
 }
 
 // rewrite writes the whole file anew, without any free space that could hold remains, and empties the log.
@@ -366,13 +404,13 @@ func (w *writer) rewrite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.emptyLog(ctx)
+	return emptyLog(ctx, w.conn)
 }
 
 // emptyLog moves the log into the file and cuts it to nothing. It fails while others read what the log holds.
-func (w *writer) emptyLog(ctx context.Context) error {
+func emptyLog(ctx context.Context, conn *sql.Conn) error {
 	var busy, log, moved int
-	if err := w.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &moved); err != nil {
+	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &moved); err != nil {
 		return err
 	}
 	if busy != 0 {
@@ -382,8 +420,8 @@ func (w *writer) emptyLog(ctx context.Context) error {
 }
 
 // each runs a statement to its last row.
-func (w *writer) each(ctx context.Context, statement string) error {
-	rows, err := w.conn.QueryContext(ctx, statement)
+func each(ctx context.Context, conn *sql.Conn, statement string) error {
+	rows, err := conn.QueryContext(ctx, statement)
 	if err != nil {
 		return err
 	}

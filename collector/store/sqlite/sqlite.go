@@ -53,14 +53,18 @@ type Store struct {
 	queue   *queue
 	stopped chan struct{} // closed when the writer's goroutine has ended
 
-	write *writer // belongs to the writer's goroutine until stopped is closed
-	read  *reader
+	write  *writer // belongs to the writer's goroutine until stopped is closed
+	read   *reader
+	words  *words
+	search *sql.DB // reads the file and words
 	// refused is how many bytes the disk refused since it last took an append; 0 when none. It belongs to the writer's
 	// goroutine.
 	refused int
+	digests *digester
 
 	mu      sync.Mutex
 	commits collector.Histogram // guarded by mu
+	busy    time.Duration       // in commits; guarded by mu
 
 	close    sync.Once
 	closeErr error
@@ -86,8 +90,20 @@ func open(ctx context.Context, file string, q *queue) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", errors.Join(err, w.close()))
 	}
-	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r, commits: collector.NewHistogram()}
+	words, err := openWords(ctx, file)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", errors.Join(err, r.close(), w.close()))
+	}
+	searchers, err := openSearchers(file, words.file)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", errors.Join(err, words.close(), r.close(), w.close()))
+	}
+	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r, words: words, search: searchers, commits: collector.NewHistogram()}
+	words.read, words.write, words.busy = r, s.do, s.committing
+	s.digests = newDigester()
 	go s.run()
+	go s.makeDigests()
+	words.start()
 	return s, nil
 }
 
@@ -154,25 +170,42 @@ func (s *Store) Stats() collector.StoreStats {
 	var stats collector.StoreStats
 	held, lined := s.queue.holds()
 	stats.QueuedEvents, stats.QueuedBytes, stats.LineEvents = held.events, held.bytes, lined.events
-	for suffix, size := range map[string]*int64{"": &stats.FileBytes, "-wal": &stats.LogBytes} {
-		if info, err := os.Stat(s.file + suffix); err == nil { // there is no log before the first write
-			*size = info.Size()
+	for file, size := range map[string]*int64{s.file: &stats.FileBytes, s.file + "-wal": &stats.LogBytes,
+		s.words.file: &stats.IndexBytes, s.words.file + "-wal": &stats.IndexBytes} {
+		if info, err := os.Stat(file); err == nil { // there is no log before the first write
+			*size += info.Size()
 		}
 	}
+	s.digestStats(&stats)
+	stats.UnindexedMessages, stats.IndexLag = s.words.lag.behind(time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats.Commits = s.commits.Clone()
 	return stats
 }
 
+// committing returns how long the writer has been committing, in all.
+func (s *Store) committing() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.busy
+}
+
 // timedCommit is the writer's commit, observed.
 func (s *Store) timedCommit(jobs []*job) error {
 	start := time.Now()
 	err := s.write.commit(jobs)
-	if err == nil && len(jobs) > 0 {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.commits.Observe(time.Since(start))
+	if len(jobs) == 0 {
+		return err
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy += now.Sub(start)
+	if err == nil {
+		s.commits.Observe(now.Sub(start))
+		s.words.lag.wrote(s.write.messages.last, now)
+		s.words.signal()
 	}
 	return err
 }
@@ -200,10 +233,12 @@ func (s *Store) Ready(ctx context.Context) error {
 // Close waits for the appends under way, moves the log into the file and closes it. A second Close waits for the first.
 func (s *Store) Close() error {
 	s.close.Do(func() {
+		s.digests.end()
+		words := errors.Join(s.search.Close(), s.words.close()) // it asks the writer now and then
 		s.queue.close()
 		<-s.stopped
 		// The readers go first: the last connection to close can then remove the log.
-		s.closeErr = errors.Join(s.read.close(), s.write.close())
+		s.closeErr = errors.Join(words, s.read.close(), s.write.close())
 	})
 	return s.closeErr
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/openalign/align/collector"
@@ -38,6 +39,11 @@ type writer struct {
 	emptySetAside, emptyOneAside                           *sql.Stmt
 	eraseMessages, eraseVersions, eraseComments, eraseTags *sql.Stmt
 	insertAudit                                            *sql.Stmt
+
+	own                                                *digestReader // on this connection
+	markChanged, selectChanged, setDigested            *sql.Stmt
+	upsertDigest, renewOld, setDetector, forgetDigests *sql.Stmt
+	renameDigest, bareDigest                           *sql.Stmt
 }
 
 func newWriter(ctx context.Context, file string) (*writer, error) {
@@ -101,9 +107,9 @@ func (w *writer) prepare(ctx context.Context) error {
 			WHERE (excluded.event_time, excluded.event_id) > (event_time, event_id)`},
 
 		{&w.selectSession, `SELECT state FROM sessions WHERE project = ? AND id = ?`},
-		{&w.upsertSession, `INSERT INTO sessions (project, id, start_time, last_activity, message_count, state, odd) VALUES (?, ?, ?, ?, ?, ?, ?)
+		{&w.upsertSession, `INSERT INTO sessions (project, id, start_time, last_activity, message_count, state, odd, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET start_time = excluded.start_time, last_activity = excluded.last_activity,
-				message_count = message_count + excluded.message_count, state = excluded.state, odd = excluded.odd`},
+				message_count = message_count + excluded.message_count, state = excluded.state, odd = excluded.odd, changed = excluded.changed`},
 		{&w.selectProperties, `SELECT state, texts FROM session_properties WHERE project = ? AND session_id = ?`},
 		{&w.upsertProperties, `INSERT INTO session_properties (project, session_id, state, texts) VALUES (?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET state = excluded.state, texts = excluded.texts`},
@@ -135,6 +141,20 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.eraseTags, `DELETE FROM tags WHERE project = ? AND session_id = ?`},
 		{&w.insertAudit, `INSERT INTO audit (time, project, action, actor, detail) VALUES (?, ?, ?, ?, ?)`},
 
+		{&w.markChanged, `UPDATE sessions SET changed = ? WHERE project = ? AND id = ?`},
+		{&w.selectChanged, `SELECT changed, digested FROM sessions WHERE project = ? AND id = ?`},
+		{&w.setDigested, `UPDATE sessions SET digested = changed WHERE changed = ? AND project = ? AND id = ?`},
+		{&w.upsertDigest, `INSERT INTO session_digests (project, start_time, session_id, last_activity, user_id, numbers, texts, signs, version)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (project, session_id) DO UPDATE SET start_time = excluded.start_time, last_activity = excluded.last_activity,
+				user_id = excluded.user_id, numbers = excluded.numbers, texts = excluded.texts, signs = excluded.signs, version = excluded.version`},
+		{&w.renewOld, `UPDATE sessions SET changed = ?1 WHERE (project, id) IN
+			(SELECT project, session_id FROM session_digests WHERE version < ?2 OR version > ?2 LIMIT ?3)`},
+		{&w.setDetector, `INSERT INTO digest_rules (id, detector) VALUES (1, ?) ON CONFLICT DO UPDATE SET detector = excluded.detector`},
+		{&w.forgetDigests, `DELETE FROM session_digests WHERE (project, session_id) NOT IN (SELECT project, id FROM sessions)`},
+		{&w.renameDigest, `UPDATE session_digests SET user_id = ?, texts = '{}' WHERE project = ? AND session_id = ?`},
+		{&w.bareDigest, `UPDATE session_digests SET texts = json_remove(texts, '$.version') WHERE project = ? AND session_id = ?`},
+
 		{&w.expireKey, `UPDATE keys SET expire_time = CASE WHEN expire_time = 0 THEN ?1 ELSE min(expire_time, ?1) END WHERE hash = ?2`},
 		{&w.useKey, `UPDATE keys SET last_used = max(last_used, ?) WHERE hash = ?`},
 		{&w.touch, `INSERT INTO ready (id, time, ballast) VALUES (1, ?1, CASE WHEN ?2 > 0 THEN randomblob(?2) END)
@@ -146,7 +166,14 @@ func (w *writer) prepare(ctx context.Context) error {
 		}
 		w.stmts = append(w.stmts, *s.stmt)
 	}
-	return nil
+	w.own = new(digestReader)
+	return prepareDigests(ctx, w.own, func(ctx context.Context, query string) (*sql.Stmt, error) {
+		stmt, err := w.conn.PrepareContext(ctx, query)
+		if err == nil {
+			w.stmts = append(w.stmts, stmt)
+		}
+		return stmt, err
+	})
 }
 
 // close moves the log into the file, so that one file is all there is to copy, and closes the connection.
@@ -171,8 +198,9 @@ func (w *writer) commit(jobs []*job) error {
 	if err != nil {
 		return err
 	}
+	w.messages.last = 0
 	defer tx.Rollback() // does nothing after Commit, which rolls back itself when it fails
-	t := &transaction{writer: w, sessions: map[entity]*touched{}, users: map[entity]*user{}}
+	t := &transaction{writer: w, sessions: map[entity]*touched{}, users: map[entity]*user{}, voted: map[entity]bool{}}
 	for _, j := range jobs {
 		if err := j.apply(t); err != nil {
 			return fmt.Errorf("%w: %w", errApply, err)
@@ -199,6 +227,7 @@ type transaction struct {
 	*writer
 	sessions map[entity]*touched
 	users    map[entity]*user
+	voted    map[entity]bool // sessions that got votes
 }
 
 // exec runs a prepared statement and returns how many rows it changed.
@@ -264,6 +293,7 @@ func (t *transaction) say(project string, p *piece) error {
 		if v.score != nil {
 			score, low, high = v.score.Value, v.score.Min, v.score.Max
 		}
+		t.voted[entity{project, p.sessionID}] = true
 		_, err := exec(t.upsertVote, project, p.sessionID, v.index, v.voter, int(v.vote), v.comment, v.reasons, score, low, high, v.at.Time, v.at.ID)
 		return err
 	}
@@ -290,7 +320,16 @@ func (t *transaction) flush() error {
 	defer func() {
 		clear(t.sessions)
 		clear(t.users)
+		clear(t.voted)
 	}()
+	for key := range t.voted {
+		if t.sessions[key] != nil {
+			continue // which is as good
+		}
+		if err := t.mark(key); err != nil {
+			return err
+		}
+	}
 	for key, said := range t.sessions {
 		var known session
 		if err := load(t.selectSession, &known, key.project, key.id); err != nil {
@@ -302,7 +341,7 @@ func (t *transaction) flush() error {
 			return err
 		}
 		start, last := known.times()
-		if _, err := exec(t.upsertSession, key.project, key.id, start, last, said.messages, string(state), known.odd()); err != nil {
+		if _, err := exec(t.upsertSession, key.project, key.id, start, last, said.messages, string(state), known.odd(), rand.Int64()); err != nil {
 			return err
 		}
 		if known.Ending != nil {

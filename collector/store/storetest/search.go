@@ -29,10 +29,18 @@ func (s *store) search(query collector.Query, size int) (ids []string) {
 // finds checks what a query finds, in order, and that it is counted.
 func (s *store) finds(what string, query collector.Query, want ...string) {
 	s.t.Helper()
+	s.catchUp()
 	equal(s.t, what, append([]string{}, s.search(query, 2)...), append([]string{}, want...))
 	n, exact, err := s.Count(context.Background(), shop, query)
 	if err != nil || !exact || n != len(want) {
 		s.t.Errorf("%s: counted %d, %v, %v; want %d", what, n, exact, err, len(want))
+	}
+}
+
+func (s *store) catchUp() {
+	s.t.Helper()
+	if err := s.CatchUp(context.Background()); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
