@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/ingest"
 )
 
 // Path is the prefix of all that is served here.
@@ -33,6 +34,7 @@ type Store interface {
 	collector.Store
 	collector.SignIns
 	collector.Looker
+	digested
 }
 
 // Options are the settings of a [Dashboard]. The zero value is ready to use.
@@ -46,8 +48,6 @@ type Options struct {
 	// Logger is where sign-ins, what is done to keys and users, and failures are logged; never content, never keys. Nil means
 	// [slog.Default].
 	Logger *slog.Logger
-	// Live is what the live page shows; nil is nothing.
-	Live *Hub
 }
 
 // Dashboard serves the pages below [Path]. It is safe for concurrent use.
@@ -56,7 +56,7 @@ type Dashboard struct {
 	idle     time.Duration
 	public   *url.URL
 	log      *slog.Logger
-	live     *Hub
+	live     *hub
 	attempts attempts
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
@@ -66,10 +66,7 @@ type Dashboard struct {
 func New(store Store, opts Options) *Dashboard {
 	d := &Dashboard{
 		store: store, idle: cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout), public: opts.PublicURL,
-		log: cmp.Or(opts.Logger, slog.Default()), live: opts.Live, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
-	}
-	if d.live == nil {
-		d.live = NewHub()
+		log: cmp.Or(opts.Logger, slog.Default()), live: newHub(), origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	if d.public != nil {
 		// The error is of an address that has no scheme or host, of which no browser says that it comes.
@@ -127,8 +124,11 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mux.ServeHTTP(w, r)
 }
 
+// Watch returns an appender that tells the live page what next has stored.
+func (d *Dashboard) Watch(next ingest.Appender) ingest.Appender { return watched{next, d.live} }
+
 // Drain ends what would go on for ever, so that the server can stop.
-func (d *Dashboard) Drain() { d.live.Close() }
+func (d *Dashboard) Drain() { d.live.close() }
 
 // refusal is an answer that is not the page that was asked for.
 type refusal struct {

@@ -20,9 +20,9 @@ const (
 	maxLiveRunes = 200
 )
 
-// Hub tells browsers of events as they are stored. It holds nothing but what is on its way: who comes later learns from the
+// hub tells browsers of events as they are stored. It holds nothing but what is on its way: who comes later learns from the
 // store what was before, and who is too slow is dropped. It is safe for concurrent use.
-type Hub struct {
+type hub struct {
 	mu       sync.RWMutex
 	watchers map[*watcher]struct{} // guarded by mu
 	closed   bool                  // guarded by mu
@@ -47,16 +47,14 @@ type happening struct {
 	Title        string    `json:"title,omitempty"`
 }
 
-// NewHub returns a hub that nobody watches.
-func NewHub() *Hub { return &Hub{watchers: make(map[*watcher]struct{})} }
+// newHub returns a hub that nobody watches.
+func newHub() *hub { return &hub{watchers: make(map[*watcher]struct{})} }
 
-// Watch returns an appender that tells the hub what next has stored. A batch of which nothing was new is not told of; of one
-// of which some was, all is, and browsers leave out what they know.
-func (h *Hub) Watch(next ingest.Appender) ingest.Appender { return watched{next, h} }
-
+// watched tells a hub what was stored. A batch of which nothing was new is not told of; of one of which some was, all is, and
+// browsers leave out what they know.
 type watched struct {
 	ingest.Appender
-	hub *Hub
+	hub *hub
 }
 
 func (w watched) Append(ctx context.Context, project string, batch collector.Batch) (collector.Appended, error) {
@@ -68,7 +66,7 @@ func (w watched) Append(ctx context.Context, project string, batch collector.Bat
 }
 
 // tell never waits for a browser.
-func (h *Hub) tell(project string, facts []collector.Fact) {
+func (h *hub) tell(project string, facts []collector.Fact) {
 	h.mu.RLock()
 	watching := false
 	for w := range h.watchers {
@@ -103,7 +101,7 @@ func (h *Hub) tell(project string, facts []collector.Fact) {
 }
 
 // drop ends a watcher. The caller holds the lock.
-func (h *Hub) drop(w *watcher) {
+func (h *hub) drop(w *watcher) {
 	if _, there := h.watchers[w]; there {
 		delete(h.watchers, w)
 		close(w.events)
@@ -111,7 +109,7 @@ func (h *Hub) drop(w *watcher) {
 }
 
 // watch returns a watcher of a project, or nil when there are too many, or the hub is closed.
-func (h *Hub) watch(project string) *watcher {
+func (h *hub) watch(project string) *watcher {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || len(h.watchers) >= maxWatchers {
@@ -122,14 +120,14 @@ func (h *Hub) watch(project string) *watcher {
 	return w
 }
 
-func (h *Hub) leave(w *watcher) {
+func (h *hub) leave(w *watcher) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.drop(w)
 }
 
-// Close ends all watchers. Nobody can watch after it.
-func (h *Hub) Close() {
+// close ends all watchers. Nobody can watch after it.
+func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true

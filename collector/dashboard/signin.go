@@ -53,7 +53,7 @@ func (v *visit) Admin() bool { return v.login.Scope.Allows(collector.ScopeAdmin)
 func (v *visit) AllProjects() bool { return v.login.Project == "" }
 
 // Token is what forms of this browser carry. It cannot be made without the cookie's secret, nor the other way around.
-func (v *visit) Token() string { return digest("form", v.secret) }
+func (v *visit) Token() string { return tokenOf("form", v.secret) }
 
 // Actor names who does something, for the audit.
 func (v *visit) Actor() string {
@@ -79,7 +79,8 @@ func newSecret() string {
 	return base64.RawURLEncoding.EncodeToString(random[:])
 }
 
-func digest(purpose, secret string) string {
+// tokenOf is what can be shown of a secret, for one purpose.
+func tokenOf(purpose, secret string) string {
 	sum := sha256.Sum256([]byte(purpose + ":" + secret))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
@@ -206,7 +207,7 @@ func (d *Dashboard) signInPage(w http.ResponseWriter, r *http.Request, status in
 		secret = newSecret()
 		d.setCookie(w, r, formCookie, secret, 0)
 	}
-	form.Token = digest("signin", secret)
+	form.Token = tokenOf("signin", secret)
 	return d.render(w, status, "signin", nil, &view{Title: "Sign in", Data: form})
 }
 
@@ -226,7 +227,7 @@ func (d *Dashboard) readSignIn(w http.ResponseWriter, r *http.Request) (ok bool,
 		return false, &refusal{http.StatusBadRequest, "This form cannot be read."}
 	}
 	cookie, err := r.Cookie(d.cookieName(r, formCookie))
-	if err != nil || !equal(r.PostForm.Get("token"), digest("signin", cookie.Value)) {
+	if err != nil || !equal(r.PostForm.Get("token"), tokenOf("signin", cookie.Value)) {
 		d.attempts.failed(r.RemoteAddr, time.Now())
 		return false, d.signInPage(w, r, http.StatusForbidden, signInForm{Next: Path, Problem: "This form had expired, or your browser takes no cookies. Try again."})
 	}

@@ -93,9 +93,9 @@ var functions = template.FuncMap{
 		}
 		return byteCount(n.(int64))
 	},
-	"words":    words,
-	"text":     func(v any) string { return fmt.Sprint(v) },
-	"dict":     dict,
+	"words": words,
+	"text":  func(v any) string { return fmt.Sprint(v) },
+	"dict":  dict,
 	"plural": func(n int, one, many string) string {
 		if n == 1 {
 			return "1 " + one

@@ -14,6 +14,7 @@ import (
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/conversations"
+	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/ingest"
 	"github.com/openalign/align/collector/ingest/acro"
 	"github.com/openalign/align/collector/ingest/agnost"
@@ -40,11 +41,13 @@ type Options struct {
 	CORSOrigins []string
 	// AccessLog logs every request at info, not only those that were refused.
 	AccessLog bool
+	// Dashboard is served to browsers, and told what is stored; nil for none.
+	Dashboard *dashboard.Dashboard
 }
 
 // Server serves a [collector.Store] over HTTP: it takes events in, gives conversations back, and says how it is. Everything
-// but its health and Agnost's dialect needs a key, though metrics do not for who asks on the same machine. It is safe for
-// concurrent use.
+// but its health and Agnost's dialect needs a key, though metrics do not for who asks on the same machine. The dashboard asks
+// for a session instead. It is safe for concurrent use.
 //
 //	POST /ingestion.v1alpha.IngestionService/CollectEvents      ingest keys
 //	     /{application}/conversation                            ingest keys; see package acro
@@ -53,13 +56,15 @@ type Options struct {
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
+//	     /dashboard/  /                                         browsers that are signed in; see package dashboard
 //	GET  /metrics    for Prometheus: this machine, and admin keys from elsewhere
 //	GET  /healthz    200 while the process runs
 //	GET  /readyz     200 while it can store, as of a second ago at most; 503 while it cannot, and once Drain was called
 type Server struct {
 	ready    readiness
 	ingest   *ingest.Handler
-	takers   []*ingest.Taker // of the other dialects
+	takers   []*ingest.Taker      // of the other dialects
+	pages    *dashboard.Dashboard // nil for none
 	handler  http.Handler
 	draining atomic.Bool
 }
@@ -69,7 +74,11 @@ func New(store collector.Store, opts Options) *Server {
 	log := cmp.Or(opts.Logger, slog.Default())
 	idle := cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout)
 
-	s := &Server{ready: readiness{ask: store.Ready, log: log}, ingest: ingest.New(store, log)}
+	appender := ingest.Appender(store)
+	if opts.Dashboard != nil {
+		appender = opts.Dashboard.Watch(store)
+	}
+	s := &Server{ready: readiness{ask: store.Ready, log: log}, ingest: ingest.New(appender, log), pages: opts.Dashboard}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -100,6 +109,10 @@ func New(store collector.Store, opts Options) *Server {
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
 	metrics := newMetrics(store, s.IngestedByDialect)
 	mux.Handle("GET /metrics", metrics.handler(func(next http.Handler) http.Handler { return require(collector.ScopeAdmin, next) }))
+	if opts.Dashboard != nil {
+		mux.Handle(dashboard.Path, opts.Dashboard)
+		mux.Handle("GET /{$}", http.RedirectHandler(dashboard.Path, http.StatusSeeOther))
+	}
 	// A mux of its own: a path with a wildcard in front would conflict with those that end in one.
 	rest := http.NewServeMux()
 	rest.Handle(acro.Pattern, fromPages(acro.New(s.taker("acro"), store, maySend)))
@@ -118,7 +131,13 @@ func New(store collector.Store, opts Options) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Drain makes the server say that it is not ready, so that whoever balances load sends it no more. It still serves.
-func (s *Server) Drain() { s.draining.Store(true) }
+// What would go on for ever, such as the live page, ends.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	if s.pages != nil {
+		s.pages.Drain()
+	}
+}
 
 // Ingested counts what the server has taken in, in all dialects.
 func (s *Server) Ingested() ingest.Counts {

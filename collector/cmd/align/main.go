@@ -17,6 +17,7 @@ import (
 type cli struct {
 	Serve  serveCommand  `cmd:"" help:"Run the collector."`
 	Keys   keysCommand   `cmd:"" help:"Administer API keys."`
+	Link   linkCommand   `cmd:"" help:"Make a link that signs one browser in to the dashboard, once. It stands alone on standard output."`
 	Backup backupCommand `cmd:"" help:"Write all data to a file, also while the collector serves, and check it."`
 	Erase  eraseCommand  `cmd:"" help:"Erase a user: content and identity go from everywhere but backups, counts stay."`
 	Audit  auditCommand  `cmd:"" help:"List what was erased, when and by whom: counts only."`

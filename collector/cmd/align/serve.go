@@ -9,13 +9,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/retain"
 	"github.com/openalign/align/collector/server"
+	"github.com/openalign/align/collector/store/sqlite"
 )
 
 type serveCommand struct {
@@ -29,6 +32,7 @@ type serveCommand struct {
 	CORSOrigin  []string          `help:"Origin whose browser pages may send events, such as https://chat.example; may be repeated (default: none)." name:"cors-origin" placeholder:"URL"`
 	TLSCert     string            `help:"Certificate, with its chain, in PEM; loaded again when it changes (default: plain HTTP)." name:"tls-cert" type:"path" placeholder:"FILE"`
 	TLSKey      string            `help:"Its key, in PEM." name:"tls-key" type:"path" placeholder:"FILE"`
+	PublicURL   *url.URL          `help:"How browsers reach this server where something stands between, such as https://align.example.com (default: as it listens)." name:"public-url" placeholder:"URL"`
 	AccessLog   bool              `help:"Log every request, not only those refused. No line holds content or keys."`
 	DrainDelay  time.Duration     `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
 	Shutdown    time.Duration     `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
@@ -47,6 +51,9 @@ func (c *serveCommand) Validate() error {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if u := c.PublicURL; u != nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" || u.User != nil) {
+		return errors.New("--public-url must be an address such as https://align.example.com, without a path")
 	}
 	if c.RateLimit < 0 {
 		return errors.New("--rate-limit must not be negative")
@@ -77,9 +84,18 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	}
 	fmt.Fprintf(std.out, "listening on %s://%s\n", scheme, listener.Addr())
 	if first {
-		fmt.Fprintf(std.err, "Nothing is open without a key. Make one for your app, and one to look at what arrives:\n"+
-			"  align keys create --project NAME --scope ingest --data %[1]q\n"+
-			"  align keys create --project NAME --scope read --data %[1]q\n", c.Data)
+		link, err := dashboard.Link(ctx, store, "", collector.ScopeAdmin)
+		if err != nil {
+			return errors.Join(err, listener.Close(), store.Close())
+		}
+		base := scheme + "://" + listener.Addr().String()
+		if c.PublicURL != nil {
+			base = c.PublicURL.Scheme + "://" + c.PublicURL.Host
+		}
+		fmt.Fprintf(std.err, "Nothing is open without a key. This link signs in one browser, once, within %d minutes; there you make keys and look:\n"+
+			"  %s%s\nOr make a key for your app, and one to look at what arrives, here:\n"+
+			"  align keys create --project NAME --scope ingest --data %[4]q\n"+
+			"  align keys create --project NAME --scope read --data %[4]q\n", int(dashboard.LinkLifetime.Minutes()), base, link, c.Data)
 	}
 	return c.serve(ctx, listener, tlsConfig, store, log)
 }
@@ -92,8 +108,9 @@ func (c *serveCommand) firstStart() bool {
 
 // serve serves until ctx ends. The store closes last: whatever was acknowledged is in it, and so is what requests under
 // way still bring.
-func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store collector.Store, log *slog.Logger) error {
-	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Logger: log, RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog})
+func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store *sqlite.Store, log *slog.Logger) error {
+	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Logger: log, RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog,
+		Dashboard: dashboard.New(store, dashboard.Options{IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Logger: log})})
 	httpServer := server.HTTP(handler, log)
 
 	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
