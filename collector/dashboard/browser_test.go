@@ -31,11 +31,11 @@ func pages() map[string]string {
 	}
 }
 
-// lively is a world with something on every page.
-func lively(t *testing.T) *world {
+// lively is a world with something on every page, and about so many more conversations a day.
+func lively(t *testing.T, perDay int) *world {
 	w := newWorld(t, dashboard.Options{})
 	now := time.Now()
-	w.month(now, 6)
+	w.month(now, perDay)
 	at := now.Add(-2 * time.Hour)
 	w.opened("edited", "user-01", "A parcel and its label", at)
 	w.said("edited", 1, "user", "Where is parcel 77, and where do I find the label?", at.Add(time.Second))
@@ -53,7 +53,7 @@ func lively(t *testing.T) *world {
 }
 
 func TestDashboardInABrowser(t *testing.T) {
-	w := lively(t)
+	w := lively(t, 6)
 	c := startChromium(t, w.web.URL)
 	tool := axe(t)
 

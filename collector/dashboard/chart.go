@@ -178,7 +178,7 @@ type valueTicks func(float64) string
 // Ticks implements [plot.Ticker].
 func (v valueTicks) Ticks(_, high float64) (ticks []plot.Tick) {
 	step := math.Pow(10, math.Floor(math.Log10(high)))
-	for _, factor := range []float64{.2, .25, .5, 1, 2} {
+	for _, factor := range []float64{.2, .5, 1, 2} {
 		if high/(step*factor) <= 5 {
 			step *= factor
 			break
@@ -186,6 +186,9 @@ func (v valueTicks) Ticks(_, high float64) (ticks []plot.Tick) {
 	}
 	for i := 0; float64(i)*step <= high*1.0001; i++ {
 		value := float64(i) * step
+		if v == nil && value != math.Trunc(value) {
+			continue // what is counted is whole
+		}
 		label := shortNumber(value)
 		if v != nil {
 			label = v(value)

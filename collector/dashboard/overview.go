@@ -134,14 +134,13 @@ func figuresBeside(v *visit, now, before *period) []figure {
 	low, high := up.Interval()
 	note := "no votes"
 	if up.Denominator > 0 {
-		note = percent(low) + " – " + percent(high) + "; " + percent(ratio{now.Rated, now.Answers}.Value()) + " of answers rated"
+		note = "95\u202f%: " + percent(low) + " – " + percent(high) + "; " + percent(ratio{now.Rated, now.Answers}.Value()) + " of answers rated"
 	}
 	return []figure{
 		{Name: "Sessions", Value: count(now.Sessions), Change: change(now.Sessions, before.Sessions), Link: v.To("conversations", "from", from, "to", to)},
 		{Name: "Users", Value: count(now.Users), Change: change(now.Users, before.Users)},
 		{Name: "Messages", Value: count(now.Messages), Change: change(now.Messages, before.Messages)},
-		{Name: "Thumbs-up rate", Value: percent(up.Value()), Note: note, Change: points(up, before.thumbs()),
-			Link: v.To("conversations", "from", from, "to", to, "vote", "down")},
+		{Name: "Thumbs-up rate", Value: percent(up.Value()), Note: note, Change: points(up, before.thumbs())},
 		{Name: "Latency, median", Value: latency(now.Latency, now.Latency.P50), Change: slower(now.Latency, before.Latency, now.Latency.P50, before.Latency.P50)},
 		{Name: "Latency, p95", Value: latency(now.Latency, now.Latency.P95), Note: "p99 " + latency(now.Latency, now.Latency.P99),
 			Change: slower(now.Latency, before.Latency, now.Latency.P95, before.Latency.P95)},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -304,7 +305,7 @@ func newLogin(secret string) collector.Login {
 // localPath is where a browser goes after it signed in: a page of ours, wherever it was told to go.
 func localPath(wish string) string {
 	u, err := url.Parse(wish)
-	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, Path) || strings.ContainsAny(wish, "\\\r\n") {
+	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || !strings.HasPrefix(path.Clean(u.Path)+"/", Path) || strings.ContainsAny(wish, "\\\r\n") {
 		return Path
 	}
 	return u.RequestURI()
