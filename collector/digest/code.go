@@ -17,14 +17,15 @@ var errCode = errors.New("digest: not understood")
 
 // AppendNumbers appends the numbers and samples of a digest to b, as they are kept.
 func (d *Digest) AppendNumbers(b []byte) []byte {
-	b = appendList(append(b, '['), d.Numbers[:])
+	b = AppendList(append(b, '['), d.Numbers[:])
 	for _, sample := range d.Samples {
-		b = appendList(append(b, ','), sample)
+		b = AppendList(append(b, ','), sample)
 	}
 	return append(b, ']')
 }
 
-func appendList(b []byte, list []int64) []byte {
+// AppendList appends numbers to b as they are kept: a JSON array, with null for [Null].
+func AppendList(b []byte, list []int64) []byte {
 	b = append(b, '[')
 	for i, n := range list {
 		if i > 0 {
@@ -56,6 +57,16 @@ func (d *Digest) ParseNumbers(b []byte) error {
 		return errCode
 	}
 	return nil
+}
+
+// ParseList reads what AppendList wrote, and appends it to to.
+func ParseList(to []int64, b []byte) ([]int64, error) {
+	p := parser{b: b}
+	to = p.list(to, math.MaxInt)
+	if p.bad || p.at != len(b) {
+		return to, errCode
+	}
+	return to, nil
 }
 
 // parser reads arrays of whole numbers, as AppendNumbers writes them and no other way.

@@ -47,28 +47,28 @@ const (
 	Confirmed
 	Assumed
 	Autonomous
-	VotesUp         // on assistant messages, one for each voter and message
-	VotesDown       // likewise
-	Rated           // assistant messages with a vote
-	SessionVotes    // on the conversation as a whole, one for each voter
-	SessionPositive // of these, thumbs up, or scores in the upper quarter of their scale
-	KnownTurns      // assistant messages of which it is known whether they failed
-	FailedTurns     // of these, those that did
-	Regenerated     // assistant messages with more than one version
-	Edited          // user messages with more than one version
-	Rephrased       // user messages that nearly repeat the one before
-	Rephrasable     // user messages with one before
-	Cost            // in billionths of a US dollar
-	InputTokens     //
-	OutputTokens    //
-	FirstResponse   // milliseconds from the first user message to the first assistant message after it
-	CloseTime       // nanoseconds since 1970
-	CloseReason     // a number into CloseReasons
-	TestMode        //
-	Intents         // triggered intents
-	HasUser         // the user is known
-	UnderstoodShare // of the user messages, in millionths; null without any
-	Columns         = iota
+	VotesUp          // on assistant messages, one for each voter and message
+	VotesDown        // likewise
+	Rated            // assistant messages with a vote
+	SessionVotes     // on the conversation as a whole, one for each voter
+	SessionPositive  // of these, thumbs up, or scores in the upper quarter of their scale
+	KnownTurns       // assistant messages of which it is known whether they failed
+	FailedTurns      // of these, those that did
+	Regenerated      // assistant messages with more than one version
+	Edited           // user messages with more than one version
+	Rephrased        // user messages that nearly repeat the one before
+	Rephrasable      // user messages with one before
+	Cost             // in billionths of a US dollar
+	InputTokens      //
+	OutputTokens     //
+	FirstResponse    // milliseconds from the first user message to the first assistant message after it
+	CloseTime        // nanoseconds since 1970
+	CloseReason      // a number into CloseReasons
+	TestMode         //
+	Intents          // triggered intents
+	MeaningfulIntent // a triggered intent that is meaningful
+	UnderstoodShare  // of the user messages, in millionths; null without any
+	Columns          = iota
 )
 
 // Names are those of the columns, as the view digests has them.
@@ -78,7 +78,7 @@ var Names = [Columns]string{
 	"status", "resolution", "status_recorded", "resolution_recorded", "meaningful", "answered", "asked_human", "transferred",
 	"unfinished", "confirmed", "assumed", "autonomous", "votes_up", "votes_down", "rated", "session_votes", "session_positive",
 	"known_turns", "failed_turns", "regenerated", "edited", "rephrased", "rephrasable", "cost", "input_tokens", "output_tokens",
-	"first_response", "close_time", "close_reason", "test_mode", "intents", "has_user", "understood_share",
+	"first_response", "close_time", "close_reason", "test_mode", "intents", "meaningful_intent", "understood_share",
 }
 
 // CloseReasons are those that CloseReason counts; the first is none.
@@ -181,6 +181,7 @@ func Of(c *collector.Conversation, messages []Message, votes []Vote, known Signs
 	d.takeMessages(messages, o.Signs)
 	d.takePauses(c, plain, kept, opts)
 	d.Groups = groupsOf(c, &o)
+	d.Numbers[MeaningfulIntent] = bit(d.Groups.FirstMeaningfulIntent != "")
 	return d, signs
 }
 
@@ -211,7 +212,7 @@ func (d *Digest) takeConversation(c *collector.Conversation, votes []Vote) {
 	if !c.CloseTime.IsZero() {
 		n[CloseTime], n[CloseReason] = c.CloseTime.UnixNano(), position(CloseReasons, c.CloseReason)
 	}
-	n[TestMode], n[HasUser] = bit(c.TestMode), bit(c.UserID != "")
+	n[TestMode] = bit(c.TestMode)
 	for _, v := range votes {
 		if v.Vote != collector.VoteNone {
 			n[SessionVotes]++

@@ -2,9 +2,18 @@ package digest
 
 import "time"
 
-// Window says which conversations are wanted: From ≤ start < To or, with ByEnd, From ≤ last activity < To.
+// Window says which conversations are wanted.
 type Window struct {
 	From, To time.Time
-	ByEnd    bool
+	By       By
 	Groups   bool // Digest.Groups is wanted; it is empty otherwise
 }
+
+// By says when a conversation counts as in a window.
+type By int
+
+const (
+	ByStart    By = iota // it started there: From ≤ start < To
+	ByEnd                // its last activity is there: From ≤ last activity < To
+	ByActivity           // any of it may be there: From ≤ last activity and start < To
+)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -199,6 +200,8 @@ type digestRow struct {
 	changed               int64 // of the session when it was read
 	start, last           int64
 	user                  string
+	test, firstDay        any
+	days                  string
 	numbers, texts, signs string
 	rules                 int64
 }
@@ -256,7 +259,7 @@ func (t *transaction) keepDigest(row *digestRow) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	_, err = exec(t.upsertDigest, row.key.project, row.start, row.key.id, row.last, row.user, row.numbers, row.texts, row.signs, row.rules)
+	_, err = exec(t.upsertDigest, row.key.project, row.start, row.key.id, row.last, row.user, row.test, row.firstDay, row.days, row.numbers, row.texts, row.signs, row.rules)
 	return err
 }
 
@@ -386,7 +389,10 @@ func (r *digestReader) digestOf(ctx context.Context, key entity) (*digestRow, er
 		}
 	}
 	d, signs := digests.Of(&found[0], messages, votes[0], known, digests.Options{DisableDetector: !detector})
-	row := &digestRow{key: key, start: d.Start, last: d.Last, user: d.UserID, numbers: string(d.AppendNumbers(nil)), rules: rulesOf(detector)}
+	row := &digestRow{key: key, test: d.Numbers[digests.TestMode], days: string(digests.AppendList(nil, d.Samples[digests.Days])), start: d.Start, last: d.Last, user: d.UserID, numbers: string(d.AppendNumbers(nil)), rules: rulesOf(detector)}
+	if days := d.Samples[digests.Days]; len(days) > 0 {
+		row.firstDay = slices.Min(days)
+	}
 	if row.texts, err = d.Groups.Encode(); err != nil {
 		return nil, err
 	}
@@ -418,35 +424,76 @@ func (s *Store) digestStats(stats *collector.StoreStats) {
 	}
 }
 
-// DigestWindow says which digests are wanted.
-type DigestWindow = digests.Window
-
 // Digests calls yield for each digest of a window, in no order to rely on, and ends with its first error. The digest is the
 // caller's until yield returns.
-func (s *Store) Digests(ctx context.Context, project string, window DigestWindow, yield func(*digests.Digest) error) error {
+func (s *Store) Digests(ctx context.Context, project string, window digests.Window, yield func(*digests.Digest) error) error {
 	from, to := unixNano(window.From), unixNano(window.To)
-	statement := s.read.digestsByStart
-	if window.ByEnd {
-		statement = s.read.digestsByEnd
-	}
+	statement := map[digests.By]*sql.Stmt{digests.ByStart: s.read.digestsByStart, digests.ByEnd: s.read.digestsByEnd, digests.ByActivity: s.read.digestsByActivity}[window.By]
+	var d digests.Digest
+	var numbers, texts sql.RawBytes
+	return s.each(ctx, statement, []any{&d.ID, &d.Start, &d.Last, &d.UserID, &numbers, &texts}, func() error {
+		if err := errors.Join(d.ParseNumbers(numbers), d.Groups.Decode(texts)); err != nil {
+			return fmt.Errorf("sqlite: digests: %w", err)
+		}
+		return yield(&d)
+	}, project, from, to, window.Groups)
+}
+
+// Activity of users without the rest of their digests. What they yield is theirs, and only valid until yield returns.
+
+// UserActivity calls yield for each conversation of a known user, test mode apart, that began before to and was active from
+// from on: its user, start, last activity, and the days on which the user wrote as a JSON array.
+func (s *Store) UserActivity(ctx context.Context, project string, from, to time.Time, yield func(user []byte, start, last int64, days []byte) error) error {
+	var (
+		user, days  sql.RawBytes
+		start, last int64
+	)
+	return s.each(ctx, s.read.userActivity, []any{&user, &start, &last, &days}, func() error { return yield(user, start, last, days) },
+		project, unixNano(from), unixNano(to))
+}
+
+// FirstSeen calls yield for each known user of a project, test mode apart: with the start of the first conversation, and the
+// day on which the user first wrote, which is [digest.Null] for one who never did.
+func (s *Store) FirstSeen(ctx context.Context, project string, yield func(user []byte, start, day int64) error) error {
+	var (
+		user  sql.RawBytes
+		start int64
+		day   sql.NullInt64
+	)
+	return s.each(ctx, s.read.firstSeen, []any{&user, &start, &day}, func() error {
+		if !day.Valid {
+			day.Int64 = digests.Null
+		}
+		return yield(user, start, day.Int64)
+	}, project)
+}
+
+// UserPlaces calls yield for each user whose country or company is known.
+func (s *Store) UserPlaces(ctx context.Context, project string, yield func(user, country, company string) error) error {
+	var user, country, company string
+	return s.each(ctx, s.read.userPlaces, []any{&user, &country, &company}, func() error { return yield(user, country, company) }, project)
+}
+
+// CameBack reports whether a user started a conversation after one moment and before another, test mode apart.
+func (s *Store) CameBack(ctx context.Context, project, user string, after, before int64) (yes bool, err error) {
+	err = s.each(ctx, s.read.cameBack, []any{&yes}, func() error { return nil }, project, user, after, before)
+	return yes, err
+}
+
+// each calls yield for each row of a query, scanned, within queryTimeout.
+func (s *Store) each(ctx context.Context, stmt *sql.Stmt, into []any, yield func() error, args ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	rows, err := statement.QueryContext(ctx, project, from, to, window.Groups)
+	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return fmt.Errorf("sqlite: digests: %w", err)
 	}
 	defer rows.Close()
-	var d digests.Digest
-	var numbers, texts sql.RawBytes
-	into := []any{&d.ID, &d.Start, &d.Last, &d.UserID, &numbers, &texts}
 	for rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return fmt.Errorf("sqlite: digests: %w", err)
 		}
-		if err := errors.Join(d.ParseNumbers(numbers), d.Groups.Decode(texts)); err != nil {
-			return fmt.Errorf("sqlite: digests: %w", err)
-		}
-		if err := yield(&d); err != nil {
+		if err := yield(); err != nil {
 			return err
 		}
 	}

@@ -21,7 +21,7 @@ func dumpDigests(t *testing.T, s *Store, project string) string {
 	if err := s.DigestAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := s.read.db.Query(`SELECT session_id, start_time, last_activity, user_id, numbers, texts, signs, version FROM session_digests WHERE project = ? ORDER BY 1`, project)
+	rows, err := s.read.db.Query(`SELECT session_id, start_time, last_activity, user_id, numbers, test, first_day, days, texts, signs, version FROM session_digests WHERE project = ? ORDER BY 1`, project)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,9 @@ type reader struct {
 
 	conversations, conversation, messages, runs, runTags, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
 
-	own                                         *digestReader
-	due, dueCount, digestsByStart, digestsByEnd *sql.Stmt
+	own                                                            *digestReader
+	due, dueCount, digestsByStart, digestsByEnd, digestsByActivity *sql.Stmt
+	userActivity, firstSeen, userPlaces, cameBack                  *sql.Stmt
 }
 
 // Columns of the latest vote v that stands, in the order in which shownVote takes them, and of conversations in that in which
@@ -113,6 +114,16 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 			WHERE project = ?1 AND start_time >= ?2 AND start_time < ?3`},
 		{&r.digestsByEnd, `SELECT session_id, start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
 			WHERE project = ?1 AND last_activity >= ?2 AND last_activity < ?3`},
+		{&r.digestsByActivity, `SELECT session_id, start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests INDEXED BY session_digests_end
+			WHERE project = ?1 AND last_activity >= ?2 AND start_time < ?3`},
+		{&r.userActivity, `SELECT user_id, start_time, last_activity, days FROM session_digests INDEXED BY session_digests_active
+			WHERE project = ? AND last_activity >= ? AND start_time < ? AND user_id <> '' AND test = 0`},
+		{&r.firstSeen, `SELECT user_id, min(start_time), min(first_day) FROM session_digests INDEXED BY session_digests_user
+			WHERE project = ? AND user_id <> '' AND test = 0 GROUP BY user_id`},
+		{&r.userPlaces, `SELECT id, coalesce(state ->> '$.last.country_code.v', ''), coalesce(state ->> '$.last.company_id.v', state ->> '$.last.company_name.v', '')
+			FROM users WHERE project = ? AND (state ->> '$.last.country_code.v' IS NOT NULL OR state ->> '$.last.company_id.v' IS NOT NULL OR state ->> '$.last.company_name.v' IS NOT NULL)`},
+		{&r.cameBack, `SELECT EXISTS (SELECT 1 FROM session_digests INDEXED BY session_digests_user
+			WHERE project = ? AND user_id = ? AND start_time > ? AND start_time < ? AND user_id <> '' AND test = 0)`},
 		{&r.keys, `SELECT ` + keyColumns + ` FROM keys WHERE ?1 IN ('', project) ORDER BY project, create_time, hash`},
 	} {
 		if *s.stmt, err = db.PrepareContext(ctx, s.query); err != nil {

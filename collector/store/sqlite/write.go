@@ -144,10 +144,10 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.markChanged, `UPDATE sessions SET changed = ? WHERE project = ? AND id = ?`},
 		{&w.selectChanged, `SELECT changed, digested FROM sessions WHERE project = ? AND id = ?`},
 		{&w.setDigested, `UPDATE sessions SET digested = changed WHERE changed = ? AND project = ? AND id = ?`},
-		{&w.upsertDigest, `INSERT INTO session_digests (project, start_time, session_id, last_activity, user_id, numbers, texts, signs, version)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		{&w.upsertDigest, `INSERT INTO session_digests (project, start_time, session_id, last_activity, user_id, test, first_day, days, numbers, texts, signs, version)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (project, session_id) DO UPDATE SET start_time = excluded.start_time, last_activity = excluded.last_activity,
-				user_id = excluded.user_id, numbers = excluded.numbers, texts = excluded.texts, signs = excluded.signs, version = excluded.version`},
+				user_id = excluded.user_id, test = excluded.test, first_day = excluded.first_day, days = excluded.days, numbers = excluded.numbers, texts = excluded.texts, signs = excluded.signs, version = excluded.version`},
 		{&w.renewOld, `UPDATE sessions SET changed = ?1 WHERE (project, id) IN
 			(SELECT project, session_id FROM session_digests WHERE version < ?2 OR version > ?2 LIMIT ?3)`},
 		{&w.setDetector, `INSERT INTO digest_rules (id, detector) VALUES (1, ?) ON CONFLICT DO UPDATE SET detector = excluded.detector`},

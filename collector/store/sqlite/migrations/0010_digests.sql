@@ -11,6 +11,9 @@ CREATE TABLE session_digests (
 	session_id    TEXT NOT NULL,
 	last_activity INTEGER NOT NULL,
 	user_id       TEXT NOT NULL,    -- empty where unknown
+	test          INTEGER NOT NULL, -- 1 in test mode
+	first_day     INTEGER,          -- on which the user wrote, in days since 1970 UTC; NULL for none
+	days          TEXT NOT NULL,    -- all of them, a JSON array
 	numbers       TEXT NOT NULL,    -- a JSON array of arrays of numbers
 	texts         TEXT NOT NULL,    -- what sessions are grouped by, a JSON object
 	signs         TEXT NOT NULL,    -- what was seen in texts that may be gone, by message; a JSON object, or empty
@@ -19,7 +22,9 @@ CREATE TABLE session_digests (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX session_digests_id ON session_digests (project, session_id);
 CREATE INDEX session_digests_end ON session_digests (project, last_activity);
-CREATE INDEX session_digests_user ON session_digests (project, user_id, start_time) WHERE user_id <> '';
+-- When users were here, and first; without the rest of the row.
+CREATE INDEX session_digests_user ON session_digests (project, user_id, start_time, first_day) WHERE user_id <> '' AND test = 0;
+CREATE INDEX session_digests_active ON session_digests (project, last_activity, start_time, user_id, days) WHERE user_id <> '' AND test = 0;
 CREATE INDEX session_digests_version ON session_digests (version);
 
 -- One row once the detector of misunderstandings was switched: 1 on, 0 off.
@@ -74,7 +79,7 @@ CREATE VIEW digests AS SELECT
 	CASE numbers ->> '$[0][40]' WHEN 0 THEN '' WHEN 1 THEN 'explicit' WHEN 2 THEN 'idle' WHEN 3 THEN 'shutdown' WHEN 4 THEN 'transfer' END AS close_reason,
 	numbers ->> '$[0][41]' AS test_mode,
 	numbers ->> '$[0][42]' AS intents,
-	numbers ->> '$[0][43]' AS has_user,
+	numbers ->> '$[0][43]' AS meaningful_intent,
 	numbers ->> '$[0][44]' AS understood_share,
 	numbers -> '$[1]' AS latencies,
 	numbers -> '$[2]' AS failed_latencies,

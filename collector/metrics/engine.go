@@ -1,0 +1,497 @@
+// Package metrics computes what is asked of a project's conversations, from their digests, and says how each number came
+// about. What a metric is stands in definitions.go, as data; docs/metrics.md is made of it.
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/digest"
+	"github.com/openalign/align/collector/outcome"
+)
+
+// Store is what metrics are computed from; sqlite.Store does. What the methods promise stands there.
+type Store interface {
+	Digests(ctx context.Context, project string, window digest.Window, yield func(*digest.Digest) error) error
+	UserActivity(ctx context.Context, project string, from, to time.Time, yield func(user []byte, start, last int64, days []byte) error) error
+	FirstSeen(ctx context.Context, project string, yield func(user []byte, start, day int64) error) error
+	UserPlaces(ctx context.Context, project string, yield func(user, country, company string) error) error
+	CameBack(ctx context.Context, project, user string, after, before int64) (bool, error)
+	Select(ctx context.Context, statement string, args map[string]any, most int, yield func(columns []string, values []any) error) error
+	Detector(ctx context.Context) (bool, error)
+	Stats() collector.StoreStats
+}
+
+// Limits of groups.
+const (
+	DefaultGroups, MaxGroups = 50, 1000
+	// keptGroups is how many groups are told apart while counting. What comes after them is in the group other.
+	keptGroups = 10_000
+)
+
+// Engine computes metrics. It is safe for concurrent use.
+type Engine struct {
+	Store Store
+	// Idle is the time without activity after which a conversation has ended. Zero means collector.DefaultIdleTimeout,
+	// negative never.
+	Idle time.Duration
+	// Exports are the daily files that explanations are compared with; nil is none.
+	Exports Exports
+
+	now time.Time // in tests
+}
+
+func (e *Engine) clock() time.Time {
+	if e.now.IsZero() {
+		return time.Now()
+	}
+	return e.now
+}
+
+// Query asks for metrics.
+type Query struct {
+	Scope
+	Names     []string // none means all
+	GroupBy   string   // a dimension, or empty
+	MaxGroups int      // zero means DefaultGroups
+	Compare   bool     // also with the time before
+}
+
+// Answer is what a query gives.
+type Answer struct {
+	Scope       // as understood
+	Values      []Value
+	Groups      []Group // largest first; days in order; other last
+	OtherGroups int     // how many are together in the group other
+}
+
+// Group is the conversations that have one value of a dimension, empty for none; or, where Other is set, all that are in no
+// other group.
+type Group struct {
+	Value         string
+	Other         bool
+	Conversations int
+	Values        []Value
+}
+
+var (
+	statusWords     = words(outcome.Statuses)
+	resolutionWords = words(outcome.Resolutions)
+)
+
+func words[T ~string](list []T) (texts []string) {
+	for _, one := range list {
+		texts = append(texts, string(one))
+	}
+	return texts
+}
+
+// compiled is a definition whose expressions were read.
+type compiled struct {
+	*Definition
+	numerator, denominator, where *expr
+	list                          digest.Sample // of distributions of lists
+	isList                        bool
+}
+
+var allCompiled = sync.OnceValue(func() (list []compiled) {
+	for i := range Definitions {
+		d := &Definitions[i]
+		c := compiled{Definition: d}
+		if n := slices.Index(digest.SampleNames[:], d.Numerator); n >= 0 {
+			c.list, c.isList = digest.Sample(n), true
+		} else if d.Statement == "" {
+			c.numerator = mustParse(d.Numerator)
+		}
+		if d.Denominator != "" {
+			c.denominator = mustParse(d.Denominator)
+		}
+		if d.Where != "" {
+			c.where = mustParse(d.Where)
+		}
+		list = append(list, c)
+	}
+	return list
+})
+
+func mustParse(text string) *expr {
+	e, err := parse(text)
+	if err != nil {
+		panic(err) // a definition is wrong; a test reads them all
+	}
+	return e
+}
+
+func (e *Engine) at(now time.Time) at {
+	idle := e.Idle
+	if idle == 0 {
+		idle = collector.DefaultIdleTimeout
+	}
+	return at{now.UnixNano(), int64(max(idle, 0))}
+}
+
+// Get computes metrics. Errors that wrap [ErrInvalid] say what cannot be asked.
+func (e *Engine) Get(ctx context.Context, project string, q Query) (*Answer, error) {
+	now := e.clock()
+	scope, err := q.Scope.complete(now)
+	if err != nil {
+		return nil, err
+	}
+	q.Scope = scope
+	wanted, err := choose(q.Names)
+	if err != nil {
+		return nil, err
+	}
+	if q.GroupBy != "" && findDimension(q.GroupBy) == nil {
+		return nil, fmt.Errorf("%w: group by: no such dimension; there are %v", ErrInvalid, Dimensions())
+	}
+	if q.MaxGroups == 0 {
+		q.MaxGroups = DefaultGroups
+	}
+	if q.MaxGroups < 1 || q.MaxGroups > MaxGroups {
+		return nil, fmt.Errorf("%w: groups can be 1 to %d", ErrInvalid, MaxGroups)
+	}
+	var then *run
+	r := &run{engine: e, at: e.at(now), project: project, query: q, wanted: wanted}
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return r.count(ctx) })
+	if q.Compare {
+		then = &run{engine: e, at: r.at, project: project, query: q, wanted: wanted}
+		then.query.Scope, then.query.GroupBy = q.Scope.before(), ""
+		tasks.Go(func() error { return then.count(ctx) })
+	}
+	if err := tasks.Wait(); err != nil {
+		return nil, err
+	}
+	answer := r.answer()
+	if then != nil {
+		before := then.answer()
+		for i := range answer.Values {
+			answer.Values[i].against(wanted[i].Definition, &before.Values[i])
+		}
+	}
+	return answer, nil
+}
+
+func choose(names []string) (list []*compiled, err error) {
+	all := allCompiled()
+	if len(names) == 0 {
+		for i := range all {
+			list = append(list, &all[i])
+		}
+		return list, nil
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(c compiled) bool { return c.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: there is no metric of that name; ListMetrics and `align metrics --list` name them", ErrInvalid)
+		}
+		list = append(list, &all[i])
+	}
+	return list, nil
+}
+
+// sums are what is added up for a metric in a group.
+type sums struct {
+	numerator, denominator int64
+	samples                []int64
+}
+
+// group is what is added up of a group.
+type group struct {
+	value         string
+	conversations int
+	sums          []sums // by metric
+	users         *crowd // nil where no metric is about users
+}
+
+// run is one computation.
+type run struct {
+	engine  *Engine
+	at      at
+	project string
+	query   Query
+	wanted  []*compiled
+
+	places map[string]place
+	dim    *dimension
+	total  *group
+	groups []*group
+	names  map[string]int // of groups
+	spill  int            // groups that had no place of their own
+
+	about userNeeds
+	users *users // once counted
+}
+
+// batchSize is how many conversations are computed at a time.
+const batchSize = 1024
+
+// batchOf gathers conversations.
+type batchOf struct {
+	batch
+	members []member
+}
+
+// member says that a conversation of the batch is in a group.
+type member struct{ row, group int }
+
+func (r *run) count(ctx context.Context) error {
+	r.names = map[string]int{}
+	r.about = needsOf(r.wanted)
+	r.total = r.newGroup("")
+	r.dim = findDimension(r.query.GroupBy)
+	heavy := false
+	for _, d := range r.usedDimensions() {
+		if d.places && r.places == nil {
+			r.places = map[string]place{}
+			if err := r.engine.Store.UserPlaces(ctx, r.project, func(user, country, company string) error {
+				r.places[user] = place{country, company}
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		heavy = heavy || !d.light
+	}
+	users := newUsers(r)
+	if err := users.load(ctx, heavy); err != nil {
+		return err
+	}
+	b := &batchOf{}
+	b.columns = make([][]int64, columns)
+	for i := range b.columns {
+		b.columns[i] = make([]int64, batchSize)
+	}
+	by := digest.ByStart
+	if r.query.ByEnd {
+		by = digest.ByEnd
+	}
+	var row [columns]int64
+	err := r.engine.Store.Digests(ctx, r.project, digest.Window{From: r.query.From, To: r.query.To, By: by, Groups: heavy}, func(d *digest.Digest) error {
+		if d.Numbers[digest.TestMode] == 1 && !r.query.IncludeTest {
+			return nil
+		}
+		if !r.query.holds(d, r.places) {
+			return nil
+		}
+		r.at.derive(d, &row)
+		if r.query.ByEnd && row[ended] == 0 {
+			return nil
+		}
+		if r.about.callBack {
+			if until, ok := r.at.mayCallBack(d, &row); ok {
+				back, err := users.cameBack(ctx, d.UserID, d.Last, until)
+				if err != nil {
+					return err
+				}
+				row[calledBack] = truth(back)
+			}
+		}
+		r.add(b, d, &row, users)
+		if b.n == batchSize {
+			r.flush(b)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.flush(b)
+	return users.finish(ctx)
+}
+
+func (r *run) usedDimensions() (list []*dimension) {
+	for _, f := range r.query.Filters {
+		list = append(list, findDimension(f.Dimension))
+	}
+	if r.dim != nil {
+		list = append(list, r.dim)
+	}
+	return list
+}
+
+func (r *run) newGroup(value string) *group {
+	g := &group{value: strings.Clone(value), sums: make([]sums, len(r.wanted))}
+	if r.about.any {
+		g.users = newCrowd()
+	}
+	return g
+}
+
+// groupsOf returns the groups a conversation is in, besides the total.
+func (r *run) groupsOf(d *digest.Digest) (list []int) {
+	if r.dim == nil {
+		return nil
+	}
+	for _, value := range r.dim.of(d, r.places, r.query.ByEnd) {
+		list = append(list, r.groupOf(value))
+	}
+	return list
+}
+
+const otherGroup = "\x00other" // no text has a NUL and this is no dimension's word
+
+func (r *run) groupOf(value string) int {
+	if i, ok := r.names[value]; ok {
+		return i
+	}
+	if len(r.groups) >= keptGroups && value != otherGroup {
+		r.spill++
+		return r.groupOf(otherGroup)
+	}
+	g := r.newGroup(value)
+	r.names[g.value] = len(r.groups)
+	r.groups = append(r.groups, g)
+	return len(r.groups) - 1
+}
+
+// add adds a conversation to the batch.
+func (r *run) add(b *batchOf, d *digest.Digest, row *[columns]int64, u *users) {
+	for i, n := range row {
+		b.columns[i][b.n] = n
+	}
+	in := r.groupsOf(d)
+	r.total.addLists(r.wanted, d)
+	for _, g := range in {
+		r.groups[g].conversations++
+		r.groups[g].addLists(r.wanted, d)
+		b.members = append(b.members, member{b.n, g})
+	}
+	if r.about.any && d.UserID != "" {
+		user := u.number([]byte(d.UserID))
+		r.total.users.conversation(user)
+		for _, g := range in {
+			r.groups[g].users.conversation(user)
+		}
+	}
+	r.total.conversations++
+	b.n++
+}
+
+func (g *group) addLists(wanted []*compiled, d *digest.Digest) {
+	for i, c := range wanted {
+		if c.isList {
+			g.sums[i].samples = append(g.sums[i].samples, d.Samples[c.list]...)
+		}
+	}
+}
+
+// flush adds up a batch and empties it.
+func (r *run) flush(b *batchOf) {
+	b.known = map[string][]int64{}
+	for i, c := range r.wanted {
+		if c.isList || c.Statement != "" {
+			continue
+		}
+		numerator := c.numerator.eval(&b.batch)
+		var denominator, where []int64
+		if c.denominator != nil {
+			denominator = c.denominator.eval(&b.batch)
+		}
+		if c.where != nil {
+			where = c.where.eval(&b.batch)
+		}
+		take := func(s *sums, row int) {
+			if where != nil && (where[row] == 0 || where[row] == null) {
+				return
+			}
+			n := numerator[row]
+			if c.Kind == Distribution {
+				if n != null {
+					s.samples = append(s.samples, n)
+				}
+				return
+			}
+			if n != null {
+				s.numerator += n
+			}
+			if denominator[row] != null {
+				s.denominator += denominator[row]
+			}
+		}
+		for row := range b.n {
+			take(&r.total.sums[i], row)
+		}
+		for _, m := range b.members {
+			take(&r.groups[m.group].sums[i], m.row)
+		}
+	}
+	b.n, b.members = 0, b.members[:0]
+}
+
+// answer makes values of what was added up.
+func (r *run) answer() *Answer {
+	a := &Answer{Scope: r.query.Scope, Values: r.values(r.total, "")}
+	if r.dim == nil {
+		return a
+	}
+	byDay := r.dim.name == "day"
+	list := slices.DeleteFunc(slices.Clone(r.groups), func(g *group) bool { return g.value == otherGroup || g.conversations == 0 })
+	slices.SortFunc(list, compareGroups)
+	var other *group
+	if i, ok := r.names[otherGroup]; ok {
+		other = r.groups[i]
+	}
+	a.OtherGroups = r.spill
+	if len(list) > r.query.MaxGroups {
+		for _, g := range list[r.query.MaxGroups:] {
+			if other == nil {
+				other = r.newGroup(otherGroup)
+			}
+			other.join(g)
+			a.OtherGroups++
+		}
+		list = list[:r.query.MaxGroups]
+	}
+	if byDay {
+		slices.SortFunc(list, func(a, b *group) int { return strings.Compare(a.value, b.value) })
+	}
+	for _, g := range list {
+		day := ""
+		if byDay {
+			day = g.value
+		}
+		a.Groups = append(a.Groups, Group{Value: g.value, Conversations: g.conversations, Values: r.values(g, day)})
+	}
+	if other != nil {
+		a.Groups = append(a.Groups, Group{Other: true, Conversations: other.conversations, Values: r.values(other, "")})
+	}
+	return a
+}
+
+// join adds another group to g.
+func (g *group) join(o *group) {
+	g.conversations += o.conversations
+	for i := range g.sums {
+		g.sums[i].numerator += o.sums[i].numerator
+		g.sums[i].denominator += o.sums[i].denominator
+		g.sums[i].samples = append(g.sums[i].samples, o.sums[i].samples...)
+	}
+	if g.users != nil {
+		g.users.join(o.users)
+	}
+}
+
+// values are those of a group; of a day's, users are counted as of that day.
+func (r *run) values(g *group, onDay string) (list []Value) {
+	for i, c := range r.wanted {
+		s := &g.sums[i]
+		switch {
+		case c.Statement != "":
+			list = append(list, r.userValue(c.Definition, g, onDay))
+		case c.Kind == Distribution:
+			list = append(list, spreadOf(c.Definition, s.samples))
+		default:
+			list = append(list, valueOf(c.Definition, float64(s.numerator), float64(s.denominator)))
+		}
+	}
+	return list
+}

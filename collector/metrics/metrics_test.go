@@ -1,0 +1,367 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/internal/worlds"
+	"github.com/openalign/align/collector/store/sqlite"
+)
+
+var worldSize = flag.Int("conversations", 1000, "conversations of each world")
+
+func newStore(t testing.TB) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "align.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// world returns an engine on a made-up project named shop, in which it is now.
+func world(t testing.TB, seed uint64, conversations int, now time.Time) *Engine {
+	t.Helper()
+	s := newStore(t)
+	err := worlds.Append(seed, conversations, func(b collector.Batch) error {
+		_, err := s.Append(context.Background(), "shop", b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DigestAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &Engine{Store: s, now: now}
+}
+
+func onDay(n int) time.Time { return worlds.Start.AddDate(0, 0, n) }
+
+// scopes are windows of all kinds, with filters.
+var scopes = map[string]Scope{
+	"a month by start":  {From: onDay(3), To: onDay(33)},
+	"a month by end":    {From: onDay(3), To: onDay(33), ByEnd: true},
+	"parts of days":     {From: onDay(5).Add(7 * time.Hour), To: onDay(9).Add(90 * time.Minute)},
+	"with test mode":    {From: onDay(0), To: onDay(40), IncludeTest: true},
+	"version and label": {From: onDay(0), To: onDay(40), Filters: []Filter{{"version", "1.5"}, {"label", "vip"}}},
+	"no label, Korea":   {From: onDay(0), To: onDay(40), Filters: []Filter{{"label", ""}, {"country", "KR"}}},
+	"an intent, a day":  {From: onDay(0), To: onDay(40), Filters: []Filter{{"intent", "Refund"}, {"day", "2026-03-09"}}},
+	"a company, by end": {From: onDay(0), To: onDay(40), ByEnd: true, Filters: []Filter{{"company", "acme"}, {"channel", "chat"}}},
+	"nothing":           {From: onDay(-90), To: onDay(-60)},
+}
+
+func same(a, b *float64) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return math.Abs(*a-*b) <= 1e-9*max(1, math.Abs(*a))
+}
+
+// Every metric is the same by its SQL as from digests, in windows of all kinds, while some conversations are open.
+func TestEveryMetricIsWhatItsSQLSays(t *testing.T) {
+	for seed, idle := range map[uint64]time.Duration{1: 0, 2: time.Hour, 3: -1} {
+		e := world(t, seed, *worldSize, onDay(35).Add(5*time.Hour))
+		e.Idle = idle
+		for name, scope := range scopes {
+			answer, err := e.Get(t.Context(), "shop", Query{Scope: scope})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range answer.Values {
+				got := &answer.Values[i]
+				d := &Definitions[i]
+				complete, err := scope.complete(e.clock())
+				if err != nil {
+					t.Fatal(err)
+				}
+				sql, args := d.statement(&complete, e.at(e.clock()), "shop")
+				want, err := e.bySQL(t.Context(), d, sql, args)
+				if err != nil {
+					t.Fatalf("%s: %v\n%s", d.Name, err, sql)
+				}
+				if !same(&got.Numerator, &want.Numerator) || !same(&got.Denominator, &want.Denominator) || !same(got.Value, want.Value) {
+					t.Errorf("world %d, %s, %s: %v / %v, by SQL %v / %v\n%s", seed, name, d.Name, got.Numerator, got.Denominator, want.Numerator, want.Denominator, sql)
+				}
+				if s, w := got.Distribution, want.Distribution; s != nil && (s.N != w.N || !same(s.Mean, w.Mean) || !same(s.P90, w.P90) || !same(s.P95, w.P95) || !same(s.P99, w.P99)) {
+					t.Errorf("world %d, %s, %s: %+v, by SQL %+v", seed, name, d.Name, s, w)
+				}
+			}
+		}
+	}
+}
+
+func values(a []Value) map[string]*Value {
+	m := map[string]*Value{}
+	for i := range a {
+		m[a[i].Name] = &a[i]
+	}
+	return m
+}
+
+// The invariants of the definitions hold in every group of every world.
+func TestInvariantsHoldInEveryGroup(t *testing.T) {
+	for seed := range uint64(3) {
+		e := world(t, 10+seed, *worldSize, onDay(60))
+		for _, by := range append(Dimensions(), "") {
+			for _, byEnd := range []bool{false, true} {
+				q := Query{Scope: Scope{From: onDay(0), To: onDay(55), ByEnd: byEnd}, GroupBy: by, MaxGroups: 7}
+				answer, err := e.Get(t.Context(), "shop", q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all := values(answer.Values)
+				sum, intents := 0, 0
+				for _, g := range append(answer.Groups, Group{Value: "all of them", Conversations: int(all["total_conversations"].Numerator), Values: answer.Values}) {
+					checkInvariants(t, fmt.Sprintf("world %d by %s, %q", seed, by, g.Value), values(g.Values))
+					sum += g.Conversations
+					if by == "intent" && g.Value != "" && g.Value != "all of them" {
+						intents += g.Conversations
+					}
+				}
+				total := int(all["total_conversations"].Numerator)
+				if by != "" && by != "label" && sum != 2*total {
+					t.Errorf("world %d by %s: groups have %d conversations, all %d", seed, by, sum-total, total)
+				}
+				if intents > total {
+					t.Errorf("world %d: %d conversations with intents, of %d", seed, intents, total)
+				}
+			}
+		}
+	}
+}
+
+func checkInvariants(t *testing.T, where string, v map[string]*Value) {
+	t.Helper()
+	n := v["total_conversations"].Numerator
+	if n > 0 {
+		is := func(name string) float64 { return *v[name].Value }
+		if sum := is("deflection_rate") + is("escalation_rate"); math.Abs(sum-1) > 1e-12 {
+			t.Errorf("%s: deflection and escalation are %v", where, sum)
+		}
+		for _, less := range [][2]string{{"failed_escalation_rate", "deflection_rate"}, {"bot_handled_rate", "deflection_rate"}, {"informed_rate", "automation_rate"}} {
+			if is(less[0]) > is(less[1]) {
+				t.Errorf("%s: %s is above %s", where, less[0], less[1])
+			}
+		}
+	}
+	for i := range Definitions {
+		d := &Definitions[i]
+		got := v[d.Name]
+		if (got.Denominator == 0) != (got.Value == nil) {
+			t.Errorf("%s: %s is %v / %v = %v: null is where the denominator is 0", where, d.Name, got.Numerator, got.Denominator, got.Value)
+		}
+		if got.Value != nil && (math.IsNaN(*got.Value) || math.IsInf(*got.Value, 0)) {
+			t.Errorf("%s: %s is %v", where, d.Name, *got.Value)
+		}
+		if d.Unit == "share" && got.Value != nil && d.Name != "net_thumbs" && (*got.Value < 0 || *got.Value > 1) {
+			t.Errorf("%s: %s is %v", where, d.Name, *got.Value)
+		}
+		if i := got.Interval; i != nil && (i[0] > *got.Value || i[1] < *got.Value || i[0] < 0 || i[1] > 1) {
+			t.Errorf("%s: %s is %v in %v", where, d.Name, *got.Value, *i)
+		}
+	}
+}
+
+// Conversations never move between windows: windows side by side add up, whatever is asked.
+func TestWindowsSideBySideAddUp(t *testing.T) {
+	e := world(t, 21, *worldSize, onDay(70))
+	for _, byEnd := range []bool{false, true} {
+		parts := map[string]float64{}
+		for n := range 5 {
+			a, err := e.Get(t.Context(), "shop", Query{Scope: Scope{From: onDay(12 * n), To: onDay(12*n + 12), ByEnd: byEnd}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range a.Values {
+				if Definitions[i].Statement == "" && Definitions[i].Kind != Distribution {
+					parts[v.Name] += v.Numerator
+				}
+			}
+		}
+		whole, err := e.Get(t.Context(), "shop", Query{Scope: Scope{From: onDay(0), To: onDay(60), ByEnd: byEnd}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range whole.Values {
+			if want, ok := parts[v.Name]; ok && want != v.Numerator {
+				t.Errorf("by end %t: %s is %v in all and %v in parts", byEnd, v.Name, v.Numerator, want)
+			}
+		}
+	}
+}
+
+func TestPercentilesAreNearestRank(t *testing.T) {
+	d := Find("response_latency")
+	for _, c := range []struct {
+		samples                  []int64
+		p50, p90, p95, p99, mean float64
+	}{
+		{[]int64{7}, 7, 7, 7, 7, 7},
+		{[]int64{3, 1, 2}, 2, 3, 3, 3, 2},
+		{[]int64{4, 3, 2, 1}, 2, 4, 4, 4, 2.5},
+		{[]int64{10, 9, 8, 7, 6, 5, 4, 3, 2, 1}, 5, 9, 10, 10, 5.5},
+	} {
+		s := spreadOf(d, c.samples).Distribution
+		if *s.P50 != c.p50 || *s.P90 != c.p90 || *s.P95 != c.p95 || *s.P99 != c.p99 || *s.Mean != c.mean || s.N != len(c.samples) {
+			t.Errorf("%v: %v %v %v %v, mean %v", c.samples, *s.P50, *s.P90, *s.P95, *s.P99, *s.Mean)
+		}
+	}
+	if v := spreadOf(d, nil); v.Value != nil || v.Distribution.N != 0 || v.Distribution.Mean != nil {
+		t.Errorf("of nothing: %+v", v)
+	}
+}
+
+// The intervals are those of the textbook: Newcombe (1998), table II, 56/70 against 48/80.
+func TestIntervalsAreTheTextbooks(t *testing.T) {
+	low, high := Wilson(81, 263)
+	if math.Abs(low-0.2553) > 5e-5 || math.Abs(high-0.3662) > 5e-5 {
+		t.Errorf("Wilson of 81/263: %.4f to %.4f", low, high)
+	}
+	low, high = Newcombe(48, 80, 56, 70)
+	if math.Abs(low-0.0524) > 5e-5 || math.Abs(high-0.3339) > 5e-5 {
+		t.Errorf("Newcombe of 56/70 − 48/80: %.4f to %.4f", low, high)
+	}
+}
+
+func TestChangesAreInPercentAndRatesInPoints(t *testing.T) {
+	count, rate := Find("total_conversations"), Find("engaged_rate")
+	for _, c := range []struct {
+		d              *Definition
+		now, then      [2]float64
+		change, before float64
+		unknown        bool
+	}{
+		{count, [2]float64{150, 1}, [2]float64{100, 1}, 50, 100, false},
+		{count, [2]float64{150, 1}, [2]float64{0, 1}, 0, 0, true},
+		{rate, [2]float64{3, 4}, [2]float64{1, 2}, 25, 0.5, false},
+		{rate, [2]float64{3, 4}, [2]float64{0, 0}, 0, 0, true},
+	} {
+		v, before := valueOf(c.d, c.now[0], c.now[1]), valueOf(c.d, c.then[0], c.then[1])
+		v.against(c.d, &before)
+		if c.unknown != (v.Change == nil) || !c.unknown && (*v.Change != c.change || *v.Before != c.before) {
+			t.Errorf("%s %v after %v: %v", c.d.Name, c.now, c.then, v.Change)
+		}
+	}
+}
+
+// What is explained is the number that is shown, and the conversations on each side are as many as it says.
+func TestExplanationsAddUp(t *testing.T) {
+	e := world(t, 31, 400, onDay(60))
+	for i := range Definitions {
+		d := &Definitions[i]
+		for _, byEnd := range []bool{false, true} {
+			x, err := e.Explain(t.Context(), "shop", d.Name, Scope{From: onDay(0), To: onDay(40), ByEnd: byEnd}, 1000, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !same(x.Value.Value, x.BySQL.Value) {
+				t.Errorf("%s: %v, by SQL %v", d.Name, x.Value.Value, x.BySQL.Value)
+			}
+			if len(x.Numerator) != x.NumeratorCount || len(x.Denominator) != x.DenominatorCount {
+				t.Errorf("%s: %d and %d conversations listed, of %d and %d", d.Name, len(x.Numerator), len(x.Denominator), x.NumeratorCount, x.DenominatorCount)
+			}
+			if d.Statement != "" || d.Kind != Rate || d.Denominator != "1" {
+				continue
+			}
+			left := 0
+			for _, l := range x.LeftOut {
+				if l.Reason != "test mode" && l.Reason != "not ended" {
+					left += l.Conversations
+				}
+			}
+			all, err := e.Get(t.Context(), "shop", Query{Scope: x.Scope, Names: []string{"total_conversations"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sum := float64(x.NumeratorCount + x.DenominatorCount + left); sum != all.Values[0].Numerator || float64(x.NumeratorCount) != x.Value.Numerator {
+				t.Errorf("%s: %d in the numerator, %d beside, %d left out, of %v", d.Name, x.NumeratorCount, x.DenominatorCount, left, all.Values[0].Numerator)
+			}
+		}
+	}
+}
+
+func TestWhatCannotBeAskedIsRefused(t *testing.T) {
+	e := &Engine{Store: newStore(t)}
+	for name, q := range map[string]Query{
+		"backwards":  {Scope: Scope{From: onDay(1), To: onDay(0)}},
+		"too long":   {Scope: Scope{From: onDay(-4000), To: onDay(0)}},
+		"long ago":   {Scope: Scope{From: time.Unix(0, 0), To: time.Unix(1, 0)}},
+		"no metric":  {Names: []string{"secret"}},
+		"no groups":  {GroupBy: "secret"},
+		"no filter":  {Scope: Scope{Filters: []Filter{{"secret", "x"}}}},
+		"too many":   {MaxGroups: MaxGroups + 1},
+		"none of it": {MaxGroups: -1},
+	} {
+		if _, err := e.Get(t.Context(), "shop", q); !errors.Is(err, ErrInvalid) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestEveryDefinitionIsWhole(t *testing.T) {
+	seen := map[string]bool{}
+	for i := range allCompiled() {
+		d := &Definitions[i]
+		if d.Name == "" || seen[d.Name] || d.Title == "" || d.Formula == "" || d.Unit == "" || d.Source == "" || d.Version < 1 ||
+			d.Where != "" && d.Excludes == "" || (d.Statement == "") == (d.Numerator == "") {
+			t.Errorf("%+v", d)
+		}
+		seen[d.Name] = true
+	}
+}
+
+var _ Store = (*sqlite.Store)(nil)
+
+// benchMessages is how large the benchmark's project is.
+var benchMessages = flag.Int("messages", 20_000, "messages of the month that is measured")
+
+// BenchmarkMonth computes all metrics of a month, and then of all of it by assistant.
+func BenchmarkMonth(b *testing.B) {
+	s := newStore(b)
+	messages := 0
+	for seed := uint64(1); messages < *benchMessages; seed++ {
+		err := worlds.Append(seed, 5000, func(batch collector.Batch) error {
+			for _, f := range batch.Facts {
+				messages += int(truth(f.Event.GetType() == collector.TypeMessageCreate))
+			}
+			_, err := s.Append(context.Background(), "shop", batch)
+			return err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.DigestAll(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	e := &Engine{Store: s, now: onDay(60)}
+	for name, q := range map[string]Query{
+		"all metrics":            {Scope: Scope{From: onDay(-1), To: onDay(40)}},
+		"without users":          {Scope: Scope{From: onDay(-1), To: onDay(40)}, Names: []string{"bot_handled_rate", "thumbs_up_rate", "response_latency", "abandonment_rate"}},
+		"all by assistant":       {Scope: Scope{From: onDay(-1), To: onDay(40)}, GroupBy: "assistant"},
+		"deflection by end, day": {Scope: Scope{From: onDay(-1), To: onDay(40), ByEnd: true}, Names: []string{"deflection_rate"}, GroupBy: "day"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := e.Get(b.Context(), "shop", q); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(messages), "messages")
+		})
+	}
+}

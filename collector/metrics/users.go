@@ -1,0 +1,338 @@
+package metrics
+
+import (
+	"context"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openalign/align/collector/digest"
+)
+
+// Metrics of users over time: who wrote on which day. A day is a UTC day, counted since 1970; those of a window are all
+// that it touches.
+
+const (
+	week, month = 7, 30
+	retentionOf = "retention_d"
+)
+
+// userNeeds says what is to be known of users.
+type userNeeds struct {
+	any, callBack bool
+	activity      bool
+	first         bool
+	after         int64 // days after the window
+}
+
+func needsOf(wanted []*compiled) (n userNeeds) {
+	for _, c := range wanted {
+		if strings.Contains(c.Where+c.Numerator, columnNames[calledBack]) {
+			n.callBack = true
+		}
+		switch {
+		case c.Statement == "":
+			continue
+		case c.Statement == "new_users" || c.Statement == "returning_users":
+			n.first = true
+		case c.Statement != "sessions_per_user":
+			n.activity = true
+		}
+		n.any = true
+		if d := retentionDays(c.Statement); d > 0 {
+			n.first, n.after = true, max(n.after, d)
+		}
+	}
+	return n
+}
+
+// retentionDays returns the n of D-n retention, 0 for another metric.
+func retentionDays(statement string) int64 {
+	text, ok := strings.CutPrefix(statement, retentionOf)
+	n, err := strconv.ParseInt(text, 10, 64)
+	if !ok || err != nil {
+		return 0
+	}
+	return n
+}
+
+// set is a set of users, by number.
+type set []uint64
+
+func (s *set) add(i int) {
+	if need := i/64 + 1; need > len(*s) {
+		*s = append(*s, make(set, need-len(*s))...)
+	}
+	(*s)[i/64] |= 1 << (i % 64)
+}
+
+func (s *set) join(o set) {
+	if len(o) > len(*s) {
+		*s = append(*s, make(set, len(o)-len(*s))...)
+	}
+	for i, word := range o {
+		(*s)[i] |= word
+	}
+}
+
+func (s set) has(i int) bool { return i/64 < len(s) && s[i/64]&(1<<(i%64)) != 0 }
+
+func (s set) count() (n int) {
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
+func (s set) each(yield func(i int)) {
+	for at, word := range s {
+		for ; word != 0; word &= word - 1 {
+			yield(at*64 + bits.TrailingZeros64(word))
+		}
+	}
+}
+
+// crowd is the users of a group.
+type crowd struct {
+	conversations int
+	members       set
+	days          map[int64]*set // who wrote on a day
+}
+
+func newCrowd() *crowd { return &crowd{days: map[int64]*set{}} }
+
+func (c *crowd) conversation(user int) {
+	c.conversations++
+	c.members.add(user)
+}
+
+func (c *crowd) active(user int, day int64) {
+	on := c.days[day]
+	if on == nil {
+		on = new(set)
+		c.days[day] = on
+	}
+	on.add(user)
+}
+
+func (c *crowd) join(o *crowd) {
+	c.conversations += o.conversations
+	c.members.join(o.members)
+	for day, on := range o.days {
+		if c.days[day] == nil {
+			c.days[day] = new(set)
+		}
+		c.days[day].join(*on)
+	}
+}
+
+// on returns who wrote on a day, and during are those of several days, first and last included.
+func (c *crowd) on(day int64) set {
+	if s := c.days[day]; s != nil {
+		return *s
+	}
+	return nil
+}
+
+func (c *crowd) during(first, last int64) (all set) {
+	for day := first; day <= last; day++ {
+		all.join(c.on(day))
+	}
+	return all
+}
+
+// users is what is known of users in one computation.
+type users struct {
+	run      *run
+	numbers  map[string]int
+	starts   [][]int64 // of their conversations, where call-backs count
+	loaded   int64     // until when starts are known
+	first    []int64   // when the first conversation ever started, by number
+	firstDay []int64
+}
+
+func newUsers(r *run) *users { return &users{run: r, numbers: map[string]int{}} }
+
+func (u *users) number(id []byte) int {
+	if n, ok := u.numbers[string(id)]; ok {
+		return n
+	}
+	n := len(u.numbers)
+	u.numbers[string(id)] = n
+	return n
+}
+
+// bounds are the days that count for activity.
+func (u *users) bounds() (first, last int64) {
+	q := &u.run.query
+	return dayOf(q.From.UnixNano()) - (month - 1), dayOf(q.To.UnixNano()-1) + u.run.about.after
+}
+
+// load reads who was active when.
+func (u *users) load(ctx context.Context, heavy bool) error {
+	r := u.run
+	if !r.about.activity && !r.about.callBack {
+		return nil
+	}
+	first, last := u.bounds()
+	from, to := time.Unix(first*86400, 0), time.Unix((last+1)*86400, 0)
+	if !r.about.activity {
+		from = r.query.From
+	}
+	plain := len(r.query.Filters) == 0 && (r.dim == nil || r.dim.name == "day") && !r.query.IncludeTest
+	if r.about.callBack {
+		u.loaded = r.query.To.UnixNano() + callBack
+		to = time.Unix(0, max(to.UnixNano(), u.loaded))
+	}
+	if plain || r.about.callBack {
+		var days []int64
+		err := r.engine.Store.UserActivity(ctx, r.project, from, to, func(user []byte, start, _ int64, text []byte) (err error) {
+			n := u.number(user)
+			if r.about.callBack {
+				for n >= len(u.starts) {
+					u.starts = append(u.starts, nil)
+				}
+				u.starts[n] = append(u.starts[n], start)
+			}
+			if !plain || !r.about.activity {
+				return nil
+			}
+			if days, err = digest.ParseList(days[:0], text); err != nil {
+				return err
+			}
+			for _, day := range days {
+				if first <= day && day <= last {
+					r.total.users.active(n, day)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, starts := range u.starts {
+			slices.Sort(starts)
+		}
+	}
+	if plain || !r.about.activity {
+		return nil
+	}
+	// Filters and groups need all of the digests.
+	return r.engine.Store.Digests(ctx, r.project, digest.Window{From: from, To: to, By: digest.ByActivity, Groups: heavy}, func(d *digest.Digest) error {
+		if d.UserID == "" || d.Numbers[digest.TestMode] == 1 && !r.query.IncludeTest || !r.query.holdsButDay(d, r.places) {
+			return nil
+		}
+		n := u.number([]byte(d.UserID))
+		var in []int
+		if r.dim != nil && r.dim.name != "day" {
+			in = r.groupsOf(d)
+		}
+		for _, day := range d.Samples[digest.Days] {
+			if first <= day && day <= last {
+				r.total.users.active(n, day)
+				for _, g := range in {
+					r.groups[g].users.active(n, day)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// holdsButDay is holds without a filter by day: activity is by days of its own.
+func (s *Scope) holdsButDay(d *digest.Digest, places map[string]place) bool {
+	rest := *s
+	rest.Filters = slices.DeleteFunc(slices.Clone(s.Filters), func(f Filter) bool { return f.Dimension == "day" })
+	return rest.holds(d, places)
+}
+
+// cameBack reports whether a user started a conversation after one moment and before another.
+func (u *users) cameBack(ctx context.Context, user string, after, before int64) (bool, error) {
+	if before > u.loaded { // of a conversation that went on beyond the window
+		return u.run.engine.Store.CameBack(ctx, u.run.project, user, after, before)
+	}
+	n, ok := u.numbers[user]
+	if !ok || n >= len(u.starts) {
+		return false, nil
+	}
+	starts := u.starts[n]
+	i, _ := slices.BinarySearch(starts, after+1)
+	return i < len(starts) && starts[i] < before, nil
+}
+
+// finish learns when the users that were met were first here.
+func (u *users) finish(ctx context.Context) error {
+	r := u.run
+	r.users = u
+	if !r.about.first {
+		return nil
+	}
+	u.first, u.firstDay = make([]int64, len(u.numbers)), make([]int64, len(u.numbers))
+	for i := range u.first {
+		u.first[i], u.firstDay[i] = null, null
+	}
+	return r.engine.Store.FirstSeen(ctx, r.project, func(user []byte, start, day int64) error {
+		if n, ok := u.numbers[string(user)]; ok {
+			u.first[n], u.firstDay[n] = start, day
+		}
+		return nil
+	})
+}
+
+// userValue makes the value of a metric about users: of a group or, where a day is given, of all as of that day.
+func (r *run) userValue(d *Definition, g *group, onDay string) Value {
+	from, to := r.query.From.UnixNano(), r.query.To.UnixNano()
+	all := g.users
+	if onDay != "" {
+		t, _ := time.Parse(time.DateOnly, onDay) // it was made by dayName
+		from, to = max(from, t.UnixNano()), min(to, t.Add(day).UnixNano())
+		all = r.total.users
+	}
+	first, last := dayOf(from), dayOf(to-1)
+	daily := func() (sum int) {
+		for day := first; day <= last; day++ {
+			sum += all.on(day).count()
+		}
+		return sum
+	}
+	days := float64(last - first + 1)
+	switch d.Statement {
+	case "active_users":
+		return valueOf(d, float64(all.during(first, last).count()), 1)
+	case "dau":
+		return valueOf(d, float64(daily()), days)
+	case "wau":
+		return valueOf(d, float64(all.during(last-week+1, last).count()), 1)
+	case "mau":
+		return valueOf(d, float64(all.during(last-month+1, last).count()), 1)
+	case "stickiness":
+		return valueOf(d, float64(daily())/days, float64(all.during(last-month+1, last).count()))
+	case "sessions_per_user":
+		return valueOf(d, float64(g.users.conversations), float64(g.users.members.count()))
+	case "new_users", "returning_users":
+		n := 0
+		g.users.members.each(func(user int) {
+			if start := r.users.first[user]; start != null && (start >= from) == (d.Statement == "new_users") {
+				n++
+			}
+		})
+		return valueOf(d, float64(n), 1)
+	}
+	after := retentionDays(d.Statement)
+	cohort, back := 0, 0
+	for day := first; day <= last; day++ {
+		if (day+after+1)*int64(24*time.Hour) > r.at.now {
+			break // immature: unknown, and no zero
+		}
+		then := all.on(day + after)
+		all.on(day).each(func(user int) {
+			if r.users.firstDay[user] == day {
+				cohort++
+				back += int(truth(then.has(user)))
+			}
+		})
+	}
+	return valueOf(d, float64(back), float64(cohort))
+}
