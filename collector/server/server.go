@@ -15,6 +15,8 @@ import (
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/conversations"
 	"github.com/openalign/align/collector/dashboard"
+	"github.com/openalign/align/collector/export"
+	"github.com/openalign/align/collector/export/ultimate"
 	"github.com/openalign/align/collector/ingest"
 	"github.com/openalign/align/collector/ingest/acro"
 	"github.com/openalign/align/collector/ingest/agnost"
@@ -39,6 +41,11 @@ type Options struct {
 	RateLimit float64
 	// CORSOrigins are the origins, such as https://chat.example, whose pages may send events from browsers; "*" is any.
 	CORSOrigins []string
+	// Exports makes the files of the daily export, which are served where it is set.
+	Exports *export.Exporter
+	// PublicURL is what links to files begin with for clients that want whole ones, such as https://collector.example. Empty
+	// means what their request was sent to.
+	PublicURL string
 	// AccessLog logs every request at info, not only those that were refused.
 	AccessLog bool
 	// Dashboard is served to browsers, and told what is stored; nil for none.
@@ -57,6 +64,9 @@ type Options struct {
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
 //	     /dashboard/  /                                         browsers that are signed in; see package dashboard
+//	     /align.v1.ExportService/{ListExports,GetExport,VerifyExport}        read keys
+//	     /data-export/v2/get-signed-urls                                     read keys; see package export/ultimate
+//	GET  /exports/v1/{file}    read keys, and links that one of them was given
 //	GET  /metrics    for Prometheus: this machine, and admin keys from elsewhere
 //	GET  /healthz    200 while the process runs
 //	GET  /readyz     200 while it can store, as of a second ago at most; 503 while it cannot, and once Drain was called
@@ -107,6 +117,12 @@ func New(store collector.Store, opts Options) *Server {
 	service(collector.ScopeRead)(conversations.New(store, idle, log))
 	service(collector.ScopeRead)(operations.NewQuality(store, log))
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
+	if files := opts.Exports; files != nil {
+		service(collector.ScopeRead)(export.NewService(files, log))
+		mayRead := func(next http.Handler) http.Handler { return require(collector.ScopeRead, next) }
+		mux.Handle(export.LinkPath+"{name}", export.Download(files, store, log, mayRead))
+		mux.Handle(ultimate.Path, ultimate.Authorized(mayRead(ultimate.New(files, ultimate.Options{BaseURL: opts.PublicURL, Logger: log}))))
+	}
 	metrics := newMetrics(store, s.IngestedByDialect)
 	mux.Handle("GET /metrics", metrics.handler(func(next http.Handler) http.Handler { return require(collector.ScopeAdmin, next) }))
 	if opts.Dashboard != nil {

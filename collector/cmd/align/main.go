@@ -19,6 +19,7 @@ type cli struct {
 	Keys   keysCommand   `cmd:"" help:"Administer API keys."`
 	Link   linkCommand   `cmd:"" help:"Make a link that signs one browser in to the dashboard, once. It stands alone on standard output."`
 	Backup backupCommand `cmd:"" help:"Write all data to a file, also while the collector serves, and check it."`
+	Export exportCommand `cmd:"" help:"Write the file of a day: all conversations that ended on it, the same bytes each time."`
 	Erase  eraseCommand  `cmd:"" help:"Erase a user: content and identity go from everywhere but backups, counts stay."`
 	Audit  auditCommand  `cmd:"" help:"List what was erased, when and by whom: counts only."`
 	Lint   lintCommand   `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`

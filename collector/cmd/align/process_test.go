@@ -42,6 +42,9 @@ import (
 const runAsAlign = "ALIGN_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(runAndSayPeak) != "" {
+		sayPeak()
+	}
 	if os.Getenv(runAsAlign) != "" {
 		main()
 		return

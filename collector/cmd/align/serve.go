@@ -16,6 +16,7 @@ import (
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/dashboard"
+	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/retain"
 	"github.com/openalign/align/collector/server"
 	"github.com/openalign/align/collector/store/sqlite"
@@ -32,7 +33,8 @@ type serveCommand struct {
 	CORSOrigin  []string          `help:"Origin whose browser pages may send events, such as https://chat.example; may be repeated (default: none)." name:"cors-origin" placeholder:"URL"`
 	TLSCert     string            `help:"Certificate, with its chain, in PEM; loaded again when it changes (default: plain HTTP)." name:"tls-cert" type:"path" placeholder:"FILE"`
 	TLSKey      string            `help:"Its key, in PEM." name:"tls-key" type:"path" placeholder:"FILE"`
-	PublicURL   *url.URL          `help:"How browsers reach this server where something stands between, such as https://align.example.com (default: as it listens)." name:"public-url" placeholder:"URL"`
+	PublicURL   *url.URL          `help:"How this server is reached where something stands between, such as https://align.example.com: what links begin with, and whether cookies are for secure connections (default: the address that was used)." name:"public-url" placeholder:"URL"`
+	ExportGrace time.Duration     `help:"A day's export is final this long after midnight UTC and the idle timeout; events that come later are in a later day's late file (default ${default})." default:"30m" placeholder:"DURATION"`
 	AccessLog   bool              `help:"Log every request, not only those refused. No line holds content or keys."`
 	DrainDelay  time.Duration     `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
 	Shutdown    time.Duration     `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
@@ -54,6 +56,9 @@ func (c *serveCommand) Validate() error {
 	}
 	if u := c.PublicURL; u != nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" || u.User != nil) {
 		return errors.New("--public-url must be an address such as https://align.example.com, without a path")
+	}
+	if c.ExportGrace <= 0 {
+		return errors.New("--export-grace must be more than nothing: events take a while to arrive")
 	}
 	if c.RateLimit < 0 {
 		return errors.New("--rate-limit must not be negative")
@@ -109,8 +114,14 @@ func (c *serveCommand) firstStart() bool {
 // serve serves until ctx ends. The store closes last: whatever was acknowledged is in it, and so is what requests under
 // way still bring.
 func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store *sqlite.Store, log *slog.Logger) error {
-	handler := server.New(store, server.Options{IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Logger: log, RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog,
-		Dashboard: dashboard.New(store, dashboard.Options{IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Logger: log})})
+	exports := export.New(store, export.Config{IdleTimeout: c.IdleTimeout, Grace: c.ExportGrace, Logger: log})
+	public := ""
+	if c.PublicURL != nil {
+		public = c.PublicURL.Scheme + "://" + c.PublicURL.Host
+	}
+	pages := dashboard.New(store, dashboard.Options{IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Logger: log})
+	handler := server.New(store, server.Options{Exports: exports, PublicURL: public, IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Logger: log,
+		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog, Dashboard: pages})
 	httpServer := server.HTTP(handler, log)
 
 	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
@@ -118,6 +129,7 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConf
 	sweeps.Go(func() {
 		retain.Run(sweeping, store, retain.Policy{Content: time.Duration(c.Retain), Facts: time.Duration(c.RetainFacts)}, log)
 	})
+	sweeps.Go(func() { exports.Run(sweeping) })
 	defer sweeps.Wait()
 	defer stopSweeping()
 

@@ -113,7 +113,7 @@ func (e *eraser) run(ctx context.Context, actor string) (collector.Erased, error
 	if err := e.flush(); err != nil { // others in this transaction may speak of the user
 		return e.got, err
 	}
-	for _, step := range []func(context.Context) error{e.findSessions, e.findTaken, e.facts, e.sessions, e.forgetName, e.profile, e.setAside} {
+	for _, step := range []func(context.Context) error{e.findSessions, e.findTaken, e.facts, e.sessions, e.forgetName, e.profile, e.setAside, e.exports} {
 		if err := step(ctx); err != nil {
 			return e.got, err
 		}
@@ -203,6 +203,9 @@ func (e *eraser) sessions(ctx context.Context) error {
 			return err
 		}
 		if _, err := exec(e.eraseTags, e.project, id); err != nil {
+			return err
+		}
+		if _, err := exec(e.eraseExports, e.project, id); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,7 @@ const retainChunk = 500
 // Retain takes out what is older than a policy allows, in short transactions between which appends go on. Space that rows
 // have left is overwritten, but for gaps inside of pages that SQLite has moved rows out of: those are for [Store.Compact].
 func (s *Store) Retain(ctx context.Context, keep collector.Retention) (got collector.Retained, err error) {
+	exportKeys := 0
 	steps := []struct {
 		before time.Time
 		count  *int
@@ -36,6 +37,7 @@ func (s *Store) Retain(ctx context.Context, keep collector.Retention) (got colle
 		{keep.FactsBefore, &got.Facts, (*transaction).takeFacts},
 		{keep.ContentBefore, &got.Contents, (*transaction).takeContents},
 		{keep.ContentBefore, &got.SetAside, (*transaction).takeSetAside},
+		{keep.ContentBefore, &exportKeys, (*transaction).takeExportKeys},
 	}
 	for _, step := range steps {
 		if step.before.IsZero() {
@@ -55,7 +57,7 @@ func (s *Store) Retain(ctx context.Context, keep collector.Retention) (got colle
 			}
 		}
 	}
-	if got == (collector.Retained{}) {
+	if got == (collector.Retained{}) && exportKeys == 0 {
 		return got, nil
 	}
 	s.digests.changed()
@@ -140,6 +142,9 @@ func (t *transaction) takeFact(f *oldFact) error {
 	p := derive(&f.fact)
 	if p.sessionID != "" {
 		if _, err := exec(t.baseSession, f.project, p.sessionID); err != nil {
+			return err
+		}
+		if err := t.noteEmptied(entity{f.project, p.sessionID}, newsOf{f.seq, unixNano(f.fact.ReceiveTime)}); err != nil {
 			return err
 		}
 	}

@@ -40,10 +40,11 @@ type writer struct {
 	eraseMessages, eraseVersions, eraseComments, eraseTags *sql.Stmt
 	insertAudit                                            *sql.Stmt
 
-	own                                                *digestReader // on this connection
-	markChanged, selectChanged, setDigested            *sql.Stmt
-	upsertDigest, renewOld, setDetector, forgetDigests *sql.Stmt
-	renameDigest, bareDigest                           *sql.Stmt
+	noteOneNews, beatExport, addChunk, addEpisode, keepExportKey, eraseExports *sql.Stmt
+	own                                                                        *digestReader // on this connection
+	markChanged, selectChanged, setDigested                                    *sql.Stmt
+	upsertDigest, renewOld, setDetector, forgetDigests                         *sql.Stmt
+	renameDigest, bareDigest                                                   *sql.Stmt
 }
 
 func newWriter(ctx context.Context, file string) (*writer, error) {
@@ -141,6 +142,19 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.eraseTags, `DELETE FROM tags WHERE project = ? AND session_id = ?`},
 		{&w.insertAudit, `INSERT INTO audit (time, project, action, actor, detail) VALUES (?, ?, ?, ?, ?)`},
 
+		{&w.noteOneNews, `INSERT INTO export_news (project, session_id, seq, received, ends, told)
+			SELECT project, id, ?3, ?4, last_activity, EXISTS (SELECT 1 FROM export_episodes WHERE project = ?1 AND session_id = ?2)
+			FROM sessions WHERE project = ?1 AND id = ?2
+			ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq), received = max(received, excluded.received), ends = excluded.ends, told = excluded.told`},
+		{&w.beatExport, `UPDATE export_days SET beat = ? WHERE project = ? AND day = ? AND build = ? AND NOT final`},
+		{&w.addChunk, `INSERT INTO export_chunks (project, day, late, n, data)
+			VALUES (?1, ?2, ?3, (SELECT count(*) FROM export_chunks WHERE project = ?1 AND day = ?2 AND late = ?3), ?4)`},
+		{&w.addEpisode, `INSERT INTO export_episodes (project, session_id, episode, day, upto, end_time, status, resolution, digest)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&w.keepExportKey, `INSERT INTO export_keys (project, session_id, end_time, labels, content) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET end_time = max(end_time, excluded.end_time),
+				labels = coalesce(excluded.labels, labels), content = coalesce(excluded.content, content)`},
+		{&w.eraseExports, `DELETE FROM export_keys WHERE project = ? AND session_id = ?`},
 		{&w.markChanged, `UPDATE sessions SET changed = ? WHERE project = ? AND id = ?`},
 		{&w.selectChanged, `SELECT changed, digested FROM sessions WHERE project = ? AND id = ?`},
 		{&w.setDigested, `UPDATE sessions SET digested = changed WHERE changed = ? AND project = ? AND id = ?`},

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/keys"
+	"github.com/openalign/align/collector/store/sqlite"
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
+)
+
+// exportMessages is how many messages the day has whose export is measured. CONTRIBUTING.md has the figure for a million.
+var exportMessages = flag.Int("exportmessages", 20_000, "messages of the day that TestExportOfADayStreams exports")
+
+// runAndSayPeak in the environment makes the test binary be the program and say in the end how much memory it had at most.
+const runAndSayPeak = "ALIGN_TEST_SAY_PEAK"
+
+// sayPeak runs the program, then writes its peak to standard error.
+func sayPeak() {
+	status := run(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr})
+	text, _ := os.ReadFile("/proc/self/status") // without it, nothing is said
+	fmt.Fprintln(os.Stderr, regexp.MustCompile(`VmHWM:\s*(\d+)`).FindString(string(text)))
+	os.Exit(status)
+}
+
+// fillDay stores conversations of ten messages that took place on a day some days back, and a key for their project.
+func fillDay(t testing.TB, data string, messages int) (day collector.Day) {
+	t.Helper()
+	day = collector.DayOf(time.Now()) - 2
+	store, err := sqlite.Open(t.Context(), filepath.Join(data, databaseFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key, err := keys.New("shop", collector.ScopeRead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.CreateKey(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("Where is my order? ", 12)
+	for n := 0; n < messages; {
+		var batch collector.Batch
+		for range min(5000, messages-n) {
+			at := day.Start().Add(time.Duration(n) * 80 * time.Microsecond)
+			id := fmt.Sprintf("%012x7000%08x%08x", at.UnixMilli(), n, n)
+			session := fmt.Sprint("session-", n/10)
+			event := &ingestionv1alpha.Event{Id: id, Type: collector.TypeMessageCreate, CreateTime: timestamppb.New(at), Properties: &ingestionv1alpha.EventProperties{
+				ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{
+					SessionId: session, MessageIndexHint: int32(1 + n%10), MessageContent: text + fmt.Sprint(n), MessageRole: ingestionv1alpha.EventProperties_MessageProperties_Role(1 + n%2)}}}}
+			if n%10 == 9 {
+				event = &ingestionv1alpha.Event{Id: id, Type: collector.TypeSessionOpen, CreateTime: timestamppb.New(at), Properties: &ingestionv1alpha.EventProperties{
+					ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{SessionProperties: &ingestionv1alpha.EventProperties_SessionProperties{
+						SessionId: session, UserId: fmt.Sprint("user-", n%997), Labels: []string{"vip"}, Data: `{"plan":"pro"}`}}}}
+			}
+			batch.Facts = append(batch.Facts, collector.Fact{ID: id, Event: event, Time: at, ReceiveTime: at})
+			n++
+		}
+		if _, err := store.Append(t.Context(), "shop", batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return day
+}
+
+// A day is made final and written in every format in a process of its own, within 64 MiB however long the day is.
+func TestExportOfADayStreams(t *testing.T) {
+	data := t.TempDir()
+	day := fillDay(t, data, *exportMessages)
+	for _, args := range []string{"--manifest", "--format ndjson", "--format csv --compress gzip", "--format parquet --compress zstd", "--format json --open --compat ultimate"} {
+		cmd := alignCommand(t, append([]string{"export", "--data", data, "--project", "shop", "--day", day.String(), "--out", filepath.Join(data, "out")}, strings.Fields(args)...)...)
+		cmd.Env = append(cmd.Env, runAndSayPeak+"=1")
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		start := time.Now()
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%s: %v\n%s", args, err, &said)
+		}
+		took := time.Since(start)
+		m := regexp.MustCompile(`VmHWM:\s*(\d+)`).FindStringSubmatch(said.String())
+		if m == nil {
+			t.Skip("this system does not say how much memory a process had")
+		}
+		kib, err := strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d MiB, %s", args, kib/1024, took.Round(10*time.Millisecond))
+		if kib > 64<<10 && !raceEnabled {
+			t.Errorf("%s: %d MiB at most, want 64", args, kib/1024)
+		}
+	}
+}
+
+func TestExportCommandWritesFilesAndTheirManifest(t *testing.T) {
+	data := t.TempDir()
+	day := fillDay(t, data, 40)
+	export := func(args ...string) (status int, out, said string) {
+		var stdout, stderr bytes.Buffer
+		status = run(t.Context(), append([]string{"export", "--data", data, "--project", "shop"}, args...), streams{&stdout, &stderr})
+		return status, stdout.String(), stderr.String()
+	}
+	status, out, said := export("--day", day.String(), "--format", "ndjson")
+	if status != 0 || strings.Count(out, "\n") != 4 || !strings.Contains(said, "4 conversations") {
+		t.Errorf("%d %s %s", status, out, said)
+	}
+	if _, again, _ := export("--day", day.String(), "--format", "ndjson"); again != out {
+		t.Error("it changed")
+	}
+	file := filepath.Join(data, "day.csv")
+	if status, out, said := export("--day", day.String(), "--format", "csv", "--open", "--out", file); status != 0 || out != "" {
+		t.Errorf("%d %s %s", status, out, said)
+	}
+	if content, err := os.ReadFile(file); err != nil || !bytes.Contains(content, []byte(`"[""vip""]"`)) {
+		t.Errorf("%s %v", content, err)
+	}
+	status, out, _ = export("--day", day.String(), "--manifest")
+	var m struct {
+		Rows int `json:"rows"`
+	}
+	if err := json.Unmarshal([]byte(out), &m); err != nil || status != 0 || m.Rows != 4 {
+		t.Errorf("%d %s %v", status, out, err)
+	}
+	if status, _, said := export("--day", day.String(), "--verify"); status != 0 || !strings.Contains(said, "All 8 files") {
+		t.Errorf("%d %s", status, said)
+	}
+	if status, out, said := export("--day", day.String(), "--starts-on"); status != 0 || !strings.Contains(out, "session-3") || !strings.Contains(said, "all are final") {
+		t.Errorf("%d %s %s", status, out, said)
+	}
+	today := collector.DayOf(time.Now()).String()
+	if status, out, said := export("--day", today, "--out", filepath.Join(data, "today")); status != 1 || out != "" || !strings.Contains(said, "not_final") {
+		t.Errorf("%d %s %s", status, out, said)
+	}
+	if _, err := os.Stat(filepath.Join(data, "today")); err == nil {
+		t.Error("there is a file of a day that is not final")
+	}
+	if status, _, said := export("--project", "shpo", "--day", day.String()); status != 1 || !strings.Contains(said, "no such project") {
+		t.Errorf("%d %s", status, said)
+	}
+	for _, args := range [][]string{{"--day", "today"}, {"--day", "2026-01-01", "--late", "--starts-on"}, {"--day", "2026-01-01", "--format", "xml"}} {
+		if status, _, said := export(args...); status != 2 {
+			t.Errorf("%v: %d %s", args, status, said)
+		}
+	}
+}
