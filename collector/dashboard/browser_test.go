@@ -23,6 +23,10 @@ func pages() map[string]string {
 		"event":         at("event?project=shop&id=open-edited"),
 		"users":         at("users?project=shop"),
 		"user":          at("user?project=shop&id=user-01"),
+		"metrics":       at("metrics?project=shop"),
+		"metric":        at("metric?project=shop&name=thumbs_up_rate"),
+		"latency":       at("metric?project=shop&name=response_latency&by=channel&where=language&is=en"),
+		"exports":       at("exports?project=shop"),
 		"quality":       at("quality?project=shop&kind=3"),
 		"live":          at("live?project=shop"),
 		"settings":      at("settings?project=shop"),
@@ -54,6 +58,9 @@ func lively(t *testing.T, perDay int) *world {
 
 func TestDashboardInABrowser(t *testing.T) {
 	w := lively(t, 6)
+	if err := w.exports.Finalize(t.Context(), project, collector.DayOf(time.Now().AddDate(0, 0, -2))); err != nil {
+		t.Fatal(err)
+	}
 	c := startChromium(t, w.web.URL)
 	tool := axe(t)
 

@@ -41,8 +41,18 @@ type series struct {
 	high   []float64
 }
 
-// Legend lists the series.
-func (c *chart) Legend() []series { return c.series }
+// draw draws the chart, with its legend.
+func (c *chart) draw() (one drawn, err error) {
+	one.Title = c.Title
+	for i := range c.series {
+		one.Legend = append(one.Legend, legend{c.series[i].Class, c.series[i].Name})
+		if c.series[i].low != nil {
+			one.Legend = append(one.Legend, legend{"band", "95\u202f% interval"})
+		}
+	}
+	one.SVG, err = c.SVG()
+	return one, err
+}
 
 // SVG draws the chart.
 func (c *chart) SVG() (template.HTML, error) {

@@ -23,7 +23,9 @@ import (
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/ingest"
+	"github.com/openalign/align/collector/metrics"
 )
 
 // Path is the prefix of all that is served here.
@@ -34,7 +36,7 @@ type Store interface {
 	collector.Store
 	collector.SignIns
 	collector.Looker
-	digested
+	metrics.Store
 }
 
 // Options are the settings of a [Dashboard]. The zero value is ready to use.
@@ -45,6 +47,8 @@ type Options struct {
 	// PublicURL is how browsers reach the server, such as https://align.example.com, where something stands between. With https
 	// cookies are for secure connections only, as they are behind TLS of our own.
 	PublicURL *url.URL
+	// Exports are the files of the daily export; nil shows none.
+	Exports *export.Exporter
 	// Logger is where sign-ins, what is done to keys and users, and failures are logged; never content, never keys. Nil means
 	// [slog.Default].
 	Logger *slog.Logger
@@ -57,6 +61,8 @@ type Dashboard struct {
 	public   *url.URL
 	log      *slog.Logger
 	live     *hub
+	metrics  metrics.Engine
+	exports  *export.Exporter
 	attempts attempts
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
@@ -66,8 +72,9 @@ type Dashboard struct {
 func New(store Store, opts Options) *Dashboard {
 	d := &Dashboard{
 		store: store, idle: cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout), public: opts.PublicURL,
-		log: cmp.Or(opts.Logger, slog.Default()), live: newHub(), origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+		log: cmp.Or(opts.Logger, slog.Default()), live: newHub(), exports: opts.Exports, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
+	d.metrics = metrics.Engine{Store: store, Idle: d.idle}
 	if d.public != nil {
 		// The error is of an address that has no scheme or host, of which no browser says that it comes.
 		_ = d.origins.AddTrustedOrigin(d.public.Scheme + "://" + d.public.Host)
@@ -102,6 +109,12 @@ func (d *Dashboard) routes() {
 	page("GET users", read, d.users)
 	page("GET user", read, d.user)
 	page("POST user/erase", admin, d.eraseUser)
+	page("GET metrics", read, d.metricsPage)
+	page("GET metric", read, d.metric)
+	if d.exports != nil {
+		page("GET exports", read, d.exportsPage)
+		page("GET exports/file", read, d.exportFile)
+	}
 	page("GET quality", read, d.quality)
 	page("GET live", read, d.livePage)
 	page("GET live/events", read, d.liveEvents)
@@ -180,11 +193,13 @@ type view struct {
 	Here  string // the page's name in the navigation
 	Data  any
 	Visit *visit // nil while nobody is signed in
+	// Exports says that there are exports to look at.
+	Exports bool
 }
 
 // render answers with a page. Nothing is sent before all of it is there.
 func (d *Dashboard) render(w http.ResponseWriter, status int, name string, v *visit, page *view) error {
-	page.Visit = v
+	page.Visit, page.Exports = v, d.exports != nil
 	var text bytes.Buffer
 	if err := templates[name].ExecuteTemplate(&text, "layout", page); err != nil {
 		return err

@@ -3,135 +3,133 @@ package dashboard
 import (
 	"context"
 	"math"
-	"slices"
+	"strconv"
 	"time"
 
-	"github.com/openalign/align/collector/digest"
-	"github.com/openalign/align/collector/outcome"
+	"github.com/openalign/align/collector/metrics"
 )
 
-// What the overview counts, by the definitions of metrics: a conversation belongs to the day it started on, in UTC; those in
-// test mode do not count; a rate without a denominator is no number; percentiles are by nearest rank.
+// Numbers of metrics, for people. What they mean is said in package metrics, and nowhere else.
 
 const dayLength = 24 * time.Hour
 
-// digested gives digests of conversations; a store does.
-type digested interface {
-	Digests(ctx context.Context, project string, window digest.Window, yield func(*digest.Digest) error) error
-}
-
-// figures are what there was in some time, or on one day of it.
-type figures struct {
-	Sessions  int
-	Users     int // distinct, of those who are known
-	Messages  int // of users and assistants
-	Answers   int // of assistants
-	Up, Down  int // current votes on answers
-	Rated     int // answers with a vote
-	Latency   percentiles
-	Statuses  []int // by outcome.Statuses
-	latencies []int64
-	users     map[string]struct{}
-}
-
-// percentiles are in milliseconds, of N answers. They mean nothing where N is 0.
-type percentiles struct {
-	P50, P95, P99 int64
-	N             int
-}
-
-// period is some days, and what there was on each.
+// period is some days, and what there was in all and on each.
 type period struct {
 	From, To time.Time // whole days, half open
-	figures
-	Days []figures
+	values   map[string]*metrics.Value
+	days     []map[string]*metrics.Value // nil for a day without conversations
 }
 
-// figuresOf counts the days of a time.
-func figuresOf(ctx context.Context, store digested, project string, from, to time.Time) (*period, error) {
-	p := &period{From: from, To: to, Days: make([]figures, int(to.Sub(from)/dayLength)), figures: figures{Statuses: make([]int, len(outcome.Statuses))}}
-	err := store.Digests(ctx, project, digest.Window{From: from, To: to}, func(d *digest.Digest) error {
-		at := int(time.Duration(d.Start-from.UnixNano()) / dayLength)
-		if d.Numbers[digest.TestMode] == 1 || at < 0 || at >= len(p.Days) {
-			return nil
-		}
-		p.Days[at].add(d)
-		if status := d.Numbers[digest.Status]; status >= 0 && int(status) < len(p.Statuses) {
-			p.Statuses[status]++
-		}
-		return nil
-	})
+// periodOf computes metrics of the days of a scope.
+func periodOf(ctx context.Context, engine *metrics.Engine, project string, scope metrics.Scope, names ...string) (*period, error) {
+	answer, err := engine.Get(ctx, project, metrics.Query{Scope: scope, Names: names, GroupBy: "day", MaxGroups: maxDays})
 	if err != nil {
 		return nil, err
 	}
-	p.users = map[string]struct{}{}
-	for i := range p.Days {
-		one := &p.Days[i]
-		p.Sessions, p.Messages, p.Answers = p.Sessions+one.Sessions, p.Messages+one.Messages, p.Answers+one.Answers
-		p.Up, p.Down, p.Rated = p.Up+one.Up, p.Down+one.Down, p.Rated+one.Rated
-		for user := range one.users {
-			p.users[user] = struct{}{}
+	p := &period{From: scope.From, To: scope.To, values: byName(answer.Values), days: make([]map[string]*metrics.Value, int(scope.To.Sub(scope.From)/dayLength))}
+	for i := range answer.Groups {
+		at, err := time.Parse(time.DateOnly, answer.Groups[i].Value)
+		if n := int(at.Sub(scope.From) / dayLength); err == nil && n >= 0 && n < len(p.days) {
+			p.days[n] = byName(answer.Groups[i].Values)
 		}
-		p.latencies = append(p.latencies, one.latencies...)
-		one.finish()
 	}
-	p.finish()
 	return p, nil
 }
 
-// add counts a conversation.
-func (f *figures) add(d *digest.Digest) {
-	n := &d.Numbers
-	f.Sessions++
-	f.Messages += int(n[digest.UserMessages] + n[digest.AssistantMessages])
-	f.Answers += int(n[digest.AssistantMessages])
-	f.Up, f.Down, f.Rated = f.Up+int(n[digest.VotesUp]), f.Down+int(n[digest.VotesDown]), f.Rated+int(n[digest.Rated])
-	f.latencies = append(f.latencies, d.Samples[digest.Latencies]...)
-	if d.UserID != "" {
-		if f.users == nil {
-			f.users = map[string]struct{}{}
+func byName(values []metrics.Value) map[string]*metrics.Value {
+	m := make(map[string]*metrics.Value, len(values))
+	for i := range values {
+		m[values[i].Name] = &values[i]
+	}
+	return m
+}
+
+// series is a number of each day, NaN where there is none.
+func (p *period) series(of func(map[string]*metrics.Value) float64) []float64 {
+	list := make([]float64, len(p.days))
+	for i, day := range p.days {
+		list[i] = math.NaN()
+		if day != nil {
+			list[i] = of(day)
 		}
-		f.users[d.UserID] = struct{}{}
 	}
+	return list
 }
 
-func (f *figures) finish() {
-	slices.Sort(f.latencies)
-	f.Latency = percentiles{N: len(f.latencies)}
-	if f.Latency.N > 0 {
-		f.Latency.P50, f.Latency.P95, f.Latency.P99 = nearestRank(f.latencies, .50), nearestRank(f.latencies, .95), nearestRank(f.latencies, .99)
+// dates are the days.
+func (p *period) dates() []time.Time {
+	list := make([]time.Time, len(p.days))
+	for i := range list {
+		list[i] = p.From.AddDate(0, 0, i)
 	}
-	f.Users = len(f.users)
-	f.latencies, f.users = nil, nil
+	return list
 }
 
-// nearestRank is the value at ceil(p·n) of n sorted ones.
-func nearestRank(sorted []int64, p float64) int64 {
-	return sorted[max(0, int(math.Ceil(p*float64(len(sorted))))-1)]
-}
-
-// thumbs is how many votes of how many are up.
-func (f *figures) thumbs() ratio { return ratio{f.Up, f.Up + f.Down} }
-
-// ratio is a rate. One with a denominator of 0 has no value.
-type ratio struct{ Numerator, Denominator int }
-
-// Value is NaN where there is none.
-func (r ratio) Value() float64 {
-	if r.Denominator == 0 {
+// known is a value, NaN where it is unknown.
+func known(v *float64) float64 {
+	if v == nil {
 		return math.NaN()
 	}
-	return float64(r.Numerator) / float64(r.Denominator)
+	return *v
 }
 
-// Interval is Wilson's, of 95 percent; NaN where there is none.
-func (r ratio) Interval() (low, high float64) {
-	if r.Denominator == 0 {
-		return math.NaN(), math.NaN()
+// written writes a number of a metric in its unit; a dash where it is unknown.
+func written(d *metrics.Definition, v *float64) string {
+	switch {
+	case v == nil:
+		return "–"
+	case d.Kind == metrics.Rate:
+		return percent(*v)
+	case d.Unit == "ms":
+		return shortDuration(time.Duration(*v * float64(time.Millisecond)))
+	case d.Unit == "USD":
+		return "$" + strconv.FormatFloat(*v, 'f', 4, 64)
+	case *v == math.Trunc(*v) && math.Abs(*v) < 1e15:
+		return count(int(*v))
 	}
-	const z = 1.959963984540054
-	n, p := float64(r.Denominator), r.Value()
-	middle := (p + z*z/(2*n)) / (1 + z*z/n)
-	half := z / (1 + z*z/n) * math.Sqrt(p*(1-p)/n+z*z/(4*n*n))
-	return max(0, middle-half), min(1, middle+half)
+	return strconv.FormatFloat(*v, 'f', 2, 64)
+}
+
+// change says how a number differs from the one before: rates in percentage points, all else in percent. Empty is unknown.
+func change(d *metrics.Definition, now, before *float64) string {
+	switch {
+	case now == nil || before == nil:
+		return ""
+	case d.Kind == metrics.Rate:
+		return signed(100*(*now-*before)) + " points"
+	case *before == 0:
+		return ""
+	}
+	return signed(100*(*now-*before)/math.Abs(*before)) + "\u202f%"
+}
+
+// percent writes a rate, and a dash where there is none.
+func percent(value float64) string {
+	if math.IsNaN(value) {
+		return "–"
+	}
+	text := strconv.FormatFloat(100*value, 'f', 1, 64)
+	if n := len(text); n > 2 && text[n-2:] == ".0" {
+		text = text[:n-2]
+	}
+	return text + "\u202f%"
+}
+
+func signed(value float64) string {
+	text := strconv.FormatFloat(math.Abs(value), 'f', 1, 64)
+	switch {
+	case text == "0.0":
+		return "±0"
+	case value < 0:
+		return "−" + text
+	}
+	return "+" + text
+}
+
+// interval writes an interval of a rate.
+func interval(v *metrics.Value) string {
+	if v.Interval == nil {
+		return ""
+	}
+	return percent(v.Interval[0]) + " – " + percent(v.Interval[1])
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/dashboard"
+	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/keys"
 	"github.com/openalign/align/collector/server"
 	"github.com/openalign/align/collector/store/sqlite"
@@ -40,12 +41,13 @@ type (
 
 // world is a collector with a dashboard, over real HTTP and a real store.
 type world struct {
-	t      *testing.T
-	store  *sqlite.Store
-	server *server.Server
-	web    *httptest.Server
-	log    *syncBuffer
-	facts  []collector.Fact
+	t       *testing.T
+	store   *sqlite.Store
+	server  *server.Server
+	web     *httptest.Server
+	log     *syncBuffer
+	exports *export.Exporter
+	facts   []collector.Fact
 }
 
 type syncBuffer struct {
@@ -78,6 +80,8 @@ func newWorld(t testing.TB, opts dashboard.Options) *world {
 	})
 	w := &world{store: store, log: new(syncBuffer)}
 	w.t, _ = t.(*testing.T)
+	w.exports = export.New(store, export.Config{Logger: slog.New(slog.DiscardHandler)})
+	opts.Exports = w.exports
 	opts.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.server = server.New(store, server.Options{Logger: opts.Logger, Dashboard: dashboard.New(store, opts)})
 	w.web = httptest.NewUnstartedServer(w.server)

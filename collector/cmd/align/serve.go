@@ -119,7 +119,7 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConf
 	if c.PublicURL != nil {
 		public = c.PublicURL.Scheme + "://" + c.PublicURL.Host
 	}
-	pages := dashboard.New(store, dashboard.Options{IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Logger: log})
+	pages := dashboard.New(store, dashboard.Options{IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Exports: exports, Logger: log})
 	handler := server.New(store, server.Options{Exports: exports, PublicURL: public, IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Logger: log,
 		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog, Dashboard: pages})
 	httpServer := server.HTTP(handler, log)
