@@ -74,7 +74,11 @@ func (d *Dashboard) exportFile(w http.ResponseWriter, r *http.Request, v *visit)
 	if err != nil {
 		return collector.ErrNotFound
 	}
-	if _, err := d.exports.Manifest(r.Context(), v.Project, variant.Day); err != nil {
+	// Whether there is one already: asking for it makes a day final, and to look must change nothing.
+	switch there, err := d.exports.Days(r.Context(), v.Project, variant.Day, variant.Day, 1); {
+	case err != nil:
+		return err
+	case len(there) == 0:
 		return &refusal{http.StatusNotFound, "There is no such file, or not yet."}
 	}
 	w.Header().Set("Content-Type", variant.MediaType())

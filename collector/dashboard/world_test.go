@@ -2,6 +2,7 @@ package dashboard_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/export"
+	"github.com/openalign/align/collector/ingest"
 	"github.com/openalign/align/collector/keys"
 	"github.com/openalign/align/collector/server"
 	"github.com/openalign/align/collector/store/sqlite"
@@ -41,12 +43,13 @@ type (
 
 // world is a collector with a dashboard, over real HTTP and a real store.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	store   *sqlite.Store
 	server  *server.Server
 	web     *httptest.Server
 	log     *syncBuffer
 	exports *export.Exporter
+	watched ingest.Appender
 	facts   []collector.Fact
 }
 
@@ -78,12 +81,13 @@ func newWorld(t testing.TB, opts dashboard.Options) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{store: store, log: new(syncBuffer)}
-	w.t, _ = t.(*testing.T)
+	w := &world{t: t, store: store, log: new(syncBuffer)}
 	w.exports = export.New(store, export.Config{Logger: slog.New(slog.DiscardHandler)})
 	opts.Exports = w.exports
 	opts.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.server = server.New(store, server.Options{Logger: opts.Logger, Dashboard: dashboard.New(store, opts)})
+	pages := dashboard.New(store, opts)
+	w.watched = pages.Watch(store)
+	w.server = server.New(store, server.Options{Logger: opts.Logger, Dashboard: pages})
 	w.web = httptest.NewUnstartedServer(w.server)
 	w.web.Config = server.HTTP(w.server, opts.Logger)
 	w.web.Start()
@@ -217,7 +221,7 @@ func (w *world) said(session string, index int32, role, content string, at time.
 func (w *world) voted(session string, index int32, user, kind, comment string, at time.Time) {
 	f := &feedbackProperties{SessionId: session, UserId: user, MessageIndexHint: index, Type: kind, Comment: comment,
 		FeedbackTarget: ingestionv1alpha.EventProperties_FeedbackProperties_TARGET_MESSAGE}
-	w.say(fmt.Sprintf("vote-%s-%d-%s", session, index, user), collector.TypeFeedbackCreate, at, &eventProperties{
+	w.say(fmt.Sprintf("vote-%s-%d", session, index), collector.TypeFeedbackCreate, at, &eventProperties{
 		ReservedProperties: &ingestionv1alpha.EventProperties_FeedbackProperties_{FeedbackProperties: f}})
 }
 
@@ -230,17 +234,24 @@ func (w *world) known(user, name, email, country string, at time.Time) {
 // stored stores what was added, counted and to be found.
 func (w *world) stored(t testing.TB) {
 	t.Helper()
+	w.append(t)
 	ctx := context.Background()
+	if err := errors.Join(w.store.DigestAll(ctx), w.store.CatchUp(ctx)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// append stores what was added.
+func (w *world) append(t testing.TB) {
+	t.Helper()
 	for len(w.facts) > 0 {
 		n := min(len(w.facts), 1000)
-		if _, err := w.store.Append(ctx, project, collector.Batch{Facts: w.facts[:n]}); err != nil {
+		if _, err := w.store.Append(context.Background(), project, collector.Batch{Facts: w.facts[:n]}); err != nil {
 			t.Fatal(err)
 		}
 		w.facts = w.facts[n:]
 	}
-	if err := w.store.DigestAll(ctx); err != nil {
-		t.Fatal(err)
-	}
+	w.facts = nil
 }
 
 // month adds two months of conversations in a shop that are all alike in kind, and different in everything else.

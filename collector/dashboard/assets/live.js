@@ -24,6 +24,7 @@
     if (li) return li;
     li = make("li");
     li.dataset.conversation = id;
+    li.dataset.untitled = "1";
     const a = make("a", "row");
     const to = new URL(status.dataset.conversation, location.href);
     to.searchParams.set("id", id);
@@ -43,7 +44,7 @@
     if (seen.has(e.id)) return;
     seen.add(e.id);
     if (seen.size > 5000) seen.clear();
-    const li = rowOf(e.conversation), known = li.isConnected;
+    const li = rowOf(e.conversation);
     if (e.user) li.querySelector(".who bdi").textContent = e.user;
     if (e.title) li.querySelector(".what").textContent = e.title;
     let last = li.querySelector(".snippets");
@@ -59,7 +60,11 @@
     if (e.vote === "up" || e.vote === "down") line.classList.add("voted-" + e.vote);
     last.append(line);
     while (last.children.length > 3) last.firstChild.remove();
-    if (e.role && !known && !e.title) li.querySelector(".what").textContent = e.text;
+    if (e.title) delete li.dataset.untitled;
+    else if (e.role && e.text && li.dataset.untitled) {
+      li.querySelector(".what").textContent = e.text;
+      delete li.dataset.untitled;
+    }
     li.classList.remove("fresh");
     void li.offsetWidth; // so that the same colour fades once more
     li.classList.add("fresh");
@@ -88,7 +93,8 @@
   source.addEventListener("message", (m) => {
     const e = JSON.parse(m.data);
     if (waiting) {
-      if (waiting.push(e) > 5000) waiting.shift();
+      if (waiting.length < 5000) waiting.push(e);
+      else lost = true; // the store has them
       pause.textContent = "Go on (" + waiting.length + " waiting)";
     } else show(e);
   });
@@ -98,6 +104,7 @@
       pause.textContent = "Go on";
       return;
     }
+    if (lost) return location.reload();
     const all = waiting;
     waiting = null;
     pause.textContent = "Pause";
