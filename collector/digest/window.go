@@ -6,7 +6,7 @@ import "time"
 type Window struct {
 	From, To time.Time
 	By       By
-	Groups   bool // Digest.Groups is wanted; it is empty otherwise
+	Groups   bool // Digest.ID and Digest.Groups are wanted; they are empty otherwise
 }
 
 // By says when a conversation counts as in a window.

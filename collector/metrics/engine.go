@@ -5,6 +5,7 @@ package metrics
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -160,12 +161,12 @@ func (e *Engine) Get(ctx context.Context, project string, q Query) (*Answer, err
 	}
 	var then *run
 	r := &run{engine: e, at: e.at(now), project: project, query: q, wanted: wanted}
-	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error { return r.count(ctx) })
+	tasks, together := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return r.count(together) })
 	if q.Compare {
 		then = &run{engine: e, at: r.at, project: project, query: q, wanted: wanted}
 		then.query.Scope, then.query.GroupBy = q.Scope.before(), ""
-		tasks.Go(func() error { return then.count(ctx) })
+		tasks.Go(func() error { return then.count(together) })
 	}
 	if err := tasks.Wait(); err != nil {
 		return nil, err
@@ -222,13 +223,38 @@ type run struct {
 
 	places map[string]place
 	dim    *dimension
+	about  userNeeds
+	users  *users
+	*part  // all of it, once counted
+}
+
+// part is what is added up of some conversations.
+type part struct {
+	run    *run
 	total  *group
 	groups []*group
 	names  map[string]int // of groups
 	spill  int            // groups that had no place of their own
+	batch  batchOf
+}
 
-	about userNeeds
-	users *users // once counted
+func (r *run) newPart() *part {
+	p := &part{run: r, names: map[string]int{}}
+	p.total = p.newGroup("")
+	p.batch.columns = make([][]int64, columns)
+	for i := range p.batch.columns {
+		p.batch.columns[i] = make([]int64, batchSize)
+	}
+	return p
+}
+
+// join adds another part to p.
+func (p *part) join(o *part) {
+	p.total.join(o.total)
+	p.spill += o.spill
+	for _, g := range o.groups {
+		p.groups[p.groupOf(g.value)].join(g)
+	}
 }
 
 // batchSize is how many conversations are computed at a time.
@@ -244,10 +270,10 @@ type batchOf struct {
 type member struct{ row, group int }
 
 func (r *run) count(ctx context.Context) error {
-	r.names = map[string]int{}
 	r.about = needsOf(r.wanted)
-	r.total = r.newGroup("")
 	r.dim = findDimension(r.query.GroupBy)
+	r.users = newUsers(r)
+	r.part = r.newPart()
 	heavy := false
 	for _, d := range r.usedDimensions() {
 		if d.places && r.places == nil {
@@ -261,25 +287,48 @@ func (r *run) count(ctx context.Context) error {
 		}
 		heavy = heavy || !d.light
 	}
-	users := newUsers(r)
-	if err := users.load(ctx, heavy); err != nil {
+	// Several connections read, each a stretch of the window, while another looks at who was active when. Only a call-back
+	// needs that before.
+	tasks, together := errgroup.WithContext(ctx)
+	load := func() error { return r.users.load(together, heavy) }
+	if r.about.callBack {
+		if err := load(); err != nil {
+			return err
+		}
+	} else {
+		tasks.Go(load)
+	}
+	parts := make([]*part, min(runtime.GOMAXPROCS(0), mostParts))
+	width := r.query.To.Sub(r.query.From) / time.Duration(len(parts))
+	for i := range parts {
+		parts[i] = r.newPart()
+		window := digest.Window{From: r.query.From.Add(width * time.Duration(i)), To: r.query.From.Add(width * time.Duration(i+1)), Groups: heavy}
+		if i == len(parts)-1 {
+			window.To = r.query.To
+		}
+		if r.query.ByEnd {
+			window.By = digest.ByEnd
+		}
+		tasks.Go(func() error { return parts[i].count(together, window) })
+	}
+	if err := tasks.Wait(); err != nil {
 		return err
 	}
-	b := &batchOf{}
-	b.columns = make([][]int64, columns)
-	for i := range b.columns {
-		b.columns[i] = make([]int64, batchSize)
+	for _, p := range parts {
+		r.part.join(p)
 	}
-	by := digest.ByStart
-	if r.query.ByEnd {
-		by = digest.ByEnd
-	}
+	return r.users.finish(ctx)
+}
+
+// mostParts is how many connections read at a time for one question.
+const mostParts = 4
+
+// count adds up the conversations of a window.
+func (p *part) count(ctx context.Context, window digest.Window) error {
+	r := p.run
 	var row [columns]int64
-	err := r.engine.Store.Digests(ctx, r.project, digest.Window{From: r.query.From, To: r.query.To, By: by, Groups: heavy}, func(d *digest.Digest) error {
-		if d.Numbers[digest.TestMode] == 1 && !r.query.IncludeTest {
-			return nil
-		}
-		if !r.query.holds(d, r.places) {
+	err := r.engine.Store.Digests(ctx, r.project, window, func(d *digest.Digest) error {
+		if d.Numbers[digest.TestMode] == 1 && !r.query.IncludeTest || !r.query.holds(d, r.places) {
 			return nil
 		}
 		r.at.derive(d, &row)
@@ -288,24 +337,21 @@ func (r *run) count(ctx context.Context) error {
 		}
 		if r.about.callBack {
 			if until, ok := r.at.mayCallBack(d, &row); ok {
-				back, err := users.cameBack(ctx, d.UserID, d.Last, until)
+				back, err := r.users.cameBack(ctx, d.UserID, d.Last, until)
 				if err != nil {
 					return err
 				}
 				row[calledBack] = truth(back)
 			}
 		}
-		r.add(b, d, &row, users)
-		if b.n == batchSize {
-			r.flush(b)
+		p.add(d, &row)
+		if p.batch.n == batchSize {
+			p.flush()
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	r.flush(b)
-	return users.finish(ctx)
+	p.flush()
+	return err
 }
 
 func (r *run) usedDimensions() (list []*dimension) {
@@ -318,61 +364,63 @@ func (r *run) usedDimensions() (list []*dimension) {
 	return list
 }
 
-func (r *run) newGroup(value string) *group {
-	g := &group{value: strings.Clone(value), sums: make([]sums, len(r.wanted))}
-	if r.about.any {
+func (p *part) newGroup(value string) *group {
+	g := &group{value: strings.Clone(value), sums: make([]sums, len(p.run.wanted))}
+	if p.run.about.any {
 		g.users = newCrowd()
 	}
 	return g
 }
 
 // groupsOf returns the groups a conversation is in, besides the total.
-func (r *run) groupsOf(d *digest.Digest) (list []int) {
+func (p *part) groupsOf(d *digest.Digest) (list []int) {
+	r := p.run
 	if r.dim == nil {
 		return nil
 	}
 	for _, value := range r.dim.of(d, r.places, r.query.ByEnd) {
-		list = append(list, r.groupOf(value))
+		list = append(list, p.groupOf(value))
 	}
 	return list
 }
 
 const otherGroup = "\x00other" // no text has a NUL and this is no dimension's word
 
-func (r *run) groupOf(value string) int {
-	if i, ok := r.names[value]; ok {
+func (p *part) groupOf(value string) int {
+	if i, ok := p.names[value]; ok {
 		return i
 	}
-	if len(r.groups) >= keptGroups && value != otherGroup {
-		r.spill++
-		return r.groupOf(otherGroup)
+	if len(p.groups) >= keptGroups && value != otherGroup {
+		p.spill++
+		return p.groupOf(otherGroup)
 	}
-	g := r.newGroup(value)
-	r.names[g.value] = len(r.groups)
-	r.groups = append(r.groups, g)
-	return len(r.groups) - 1
+	g := p.newGroup(value)
+	p.names[g.value] = len(p.groups)
+	p.groups = append(p.groups, g)
+	return len(p.groups) - 1
 }
 
 // add adds a conversation to the batch.
-func (r *run) add(b *batchOf, d *digest.Digest, row *[columns]int64, u *users) {
+func (p *part) add(d *digest.Digest, row *[columns]int64) {
+	r, b := p.run, &p.batch
 	for i, n := range row {
 		b.columns[i][b.n] = n
 	}
-	in := r.groupsOf(d)
-	r.total.addLists(r.wanted, d)
+	in := p.groupsOf(d)
+	p.total.addLists(r.wanted, d)
 	for _, g := range in {
-		r.groups[g].conversations++
-		r.groups[g].addLists(r.wanted, d)
+		p.groups[g].conversations++
+		p.groups[g].addLists(r.wanted, d)
 		b.members = append(b.members, member{b.n, g})
 	}
 	if r.about.any && d.UserID != "" {
-		user := u.number([]byte(d.UserID))
-		r.total.users.conversation(user)
+		user := r.users.number([]byte(d.UserID))
+		p.total.users.conversation(user)
 		for _, g := range in {
-			r.groups[g].users.conversation(user)
+			p.groups[g].users.conversation(user)
 		}
 	}
-	r.total.conversations++
+	p.total.conversations++
 	b.n++
 }
 
@@ -385,9 +433,10 @@ func (g *group) addLists(wanted []*compiled, d *digest.Digest) {
 }
 
 // flush adds up a batch and empties it.
-func (r *run) flush(b *batchOf) {
+func (p *part) flush() {
+	b := &p.batch
 	b.known = map[string][]int64{}
-	for i, c := range r.wanted {
+	for i, c := range p.run.wanted {
 		if c.isList || c.Statement != "" {
 			continue
 		}
@@ -418,10 +467,10 @@ func (r *run) flush(b *batchOf) {
 			}
 		}
 		for row := range b.n {
-			take(&r.total.sums[i], row)
+			take(&p.total.sums[i], row)
 		}
 		for _, m := range b.members {
-			take(&r.groups[m.group].sums[i], m.row)
+			take(&p.groups[m.group].sums[i], m.row)
 		}
 	}
 	b.n, b.members = 0, b.members[:0]

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openalign/align/collector/digest"
@@ -146,16 +147,19 @@ func (c *crowd) during(first, last int64) (all set) {
 // users is what is known of users in one computation.
 type users struct {
 	run      *run
-	numbers  map[string]int
-	starts   [][]int64 // of their conversations, where call-backs count
-	loaded   int64     // until when starts are known
-	first    []int64   // when the first conversation ever started, by number
+	mu       sync.Mutex
+	numbers  map[string]int // guarded by mu while counting
+	starts   [][]int64      // of their conversations, where call-backs count
+	loaded   int64          // until when starts are known
+	first    []int64        // when the first conversation ever started, by number
 	firstDay []int64
 }
 
 func newUsers(r *run) *users { return &users{run: r, numbers: map[string]int{}} }
 
 func (u *users) number(id []byte) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	if n, ok := u.numbers[string(id)]; ok {
 		return n
 	}
@@ -253,7 +257,9 @@ func (u *users) cameBack(ctx context.Context, user string, after, before int64) 
 	if before > u.loaded { // of a conversation that went on beyond the window
 		return u.run.engine.Store.CameBack(ctx, u.run.project, user, after, before)
 	}
+	u.mu.Lock()
 	n, ok := u.numbers[user]
+	u.mu.Unlock()
 	if !ok || n >= len(u.starts) {
 		return false, nil
 	}
@@ -265,7 +271,6 @@ func (u *users) cameBack(ctx context.Context, user string, after, before int64) 
 // finish learns when the users that were met were first here.
 func (u *users) finish(ctx context.Context) error {
 	r := u.run
-	r.users = u
 	if !r.about.first {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -25,7 +26,7 @@ type Spread struct {
 
 // valueOf makes a value of its sums. A rate or mean without a denominator is unknown, and never 0.
 func valueOf(d *Definition, numerator, denominator float64) Value {
-	v := Value{Name: d.Name, Numerator: numerator, Denominator: denominator}
+	v := Value{Name: d.Name, Numerator: numerator / cmp.Or(d.Scale, 1), Denominator: denominator}
 	if d.Kind == Count {
 		v.Denominator = 1
 	}

@@ -37,6 +37,7 @@ func (w *world) call(t *testing.T, key, procedure, body string) (status int, ans
 func TestScopesAreEnforcedForEveryProcedure(t *testing.T) {
 	w := newWorld(t)
 	const conversations, quality, admin = "/align.v1.ConversationService/", "/align.v1.QualityService/", "/align.v1.AdminService/"
+	const numbers = "/align.v1.MetricsService/"
 	for path, c := range map[string]struct {
 		body    string
 		allowed []collector.Scope
@@ -47,6 +48,9 @@ func TestScopesAreEnforcedForEveryProcedure(t *testing.T) {
 		quality + "GetQuality":                {`{}`, []collector.Scope{"read", "admin"}},
 		quality + "ListFindings":              {`{"kind":"KIND_INDEX_GAP"}`, []collector.Scope{"read", "admin"}},
 		quality + "ListSetAside":              {`{}`, []collector.Scope{"read", "admin"}},
+		numbers + "GetMetrics":                {`{}`, []collector.Scope{"read", "admin"}},
+		numbers + "ListMetrics":               {`{}`, []collector.Scope{"read", "admin"}},
+		numbers + "ExplainMetric":             {`{"name":"error_rate"}`, []collector.Scope{"read", "admin"}},
 		admin + "EraseUser":                   {`{"userId":"nobody"}`, []collector.Scope{"admin"}},
 		admin + "ListAudit":                   {`{}`, []collector.Scope{"admin"}},
 	} {

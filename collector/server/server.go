@@ -22,6 +22,7 @@ import (
 	"github.com/openalign/align/collector/ingest/agnost"
 	"github.com/openalign/align/collector/ingest/otlp"
 	"github.com/openalign/align/collector/keys"
+	numbers "github.com/openalign/align/collector/metrics"
 	"github.com/openalign/align/collector/operations"
 	"github.com/openalign/align/collector/reply"
 )
@@ -46,6 +47,8 @@ type Options struct {
 	// PublicURL is what links to files begin with for clients that want whole ones, such as https://collector.example. Empty
 	// means what their request was sent to.
 	PublicURL string
+	// Digests is what metrics are computed from. Nil means the store, where it has digests; else there are no metrics.
+	Digests numbers.Store
 	// AccessLog logs every request at info, not only those that were refused.
 	AccessLog bool
 	// Dashboard is served to browsers, and told what is stored; nil for none.
@@ -62,6 +65,7 @@ type Options struct {
 //	     /api/v1/capture-session  /api/v1/capture-event         organisations of Options.Agnost; see package agnost
 //	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
+//	     /align.v1.MetricsService/{GetMetrics,ListMetrics,ExplainMetric}     read keys, where the store has digests
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
 //	     /dashboard/  /                                         browsers that are signed in; see package dashboard
 //	     /align.v1.ExportService/{ListExports,GetExport,VerifyExport}        read keys
@@ -122,6 +126,13 @@ func New(store collector.Store, opts Options) *Server {
 		mayRead := func(next http.Handler) http.Handler { return require(collector.ScopeRead, next) }
 		mux.Handle(export.LinkPath+"{name}", export.Download(files, store, log, mayRead))
 		mux.Handle(ultimate.Path, ultimate.Authorized(mayRead(ultimate.New(files, ultimate.Options{BaseURL: opts.PublicURL, Logger: log}))))
+	}
+	digests := opts.Digests
+	if digests == nil {
+		digests, _ = store.(numbers.Store)
+	}
+	if digests != nil {
+		service(collector.ScopeRead)(numbers.NewService(&numbers.Engine{Store: digests, Idle: idle}, log))
 	}
 	metrics := newMetrics(store, s.IngestedByDialect)
 	mux.Handle("GET /metrics", metrics.handler(func(next http.Handler) http.Handler { return require(collector.ScopeAdmin, next) }))

@@ -103,7 +103,7 @@ func newWorld(t *testing.T) *world {
 		"{read key}", newKey(t, store, collector.ScopeRead),
 		"{admin key}", newKey(t, store, collector.ScopeAdmin))
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.server = server.New(w.store, server.Options{Logger: log, Agnost: map[string]string{"Org-1": project}})
+	w.server = server.New(w.store, server.Options{Logger: log, Agnost: map[string]string{"Org-1": project}, Digests: store})
 	web := httptest.NewUnstartedServer(w.server)
 	web.Config = server.HTTP(web.Config.Handler, log)
 	web.Start()

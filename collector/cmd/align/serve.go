@@ -26,6 +26,7 @@ type serveCommand struct {
 	dataFlag
 	Addr        string            `help:"Address to listen on; port 0 takes a free one (default ${default})." default:"127.0.0.1:7311" placeholder:"HOST:PORT"`
 	IdleTimeout time.Duration     `help:"A session without activity for this long counts as closed; negative: never (default ${default})." default:"30m" placeholder:"DURATION"`
+	Detector    string            `help:"Detect misunderstandings where apps record nothing of their answers: on or off; kept in the data folder (default: as it is, on at first)." enum:",on,off" default:"" placeholder:"on|off"`
 	Agnost      map[string]string `help:"Take in Agnost's dialect from an organisation, for a project. Its id is no secret: whoever knows it can send. Repeatable." placeholder:"ORG=PROJECT"`
 	Retain      retain.Age        `help:"Take out content (texts, titles, comments, custom properties) this long after its event; counts stay (default: never)." placeholder:"90d"`
 	RetainFacts retain.Age        `help:"Empty events this long after they happened; conversations stay as they were (default: never)." placeholder:"400d"`
@@ -82,6 +83,11 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	store, err := c.open(ctx)
 	if err != nil {
 		return err
+	}
+	if c.Detector != "" {
+		if err := store.SetDetector(ctx, c.Detector == "on"); err != nil {
+			return errors.Join(err, store.Close())
+		}
 	}
 	listener, err := net.Listen("tcp", c.Addr)
 	if err != nil {

@@ -110,11 +110,11 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 			WHERE project = ?1 AND seq < ?2 AND ?3 IN ('', reason) ORDER BY seq DESC LIMIT ?5`},
 		{&r.due, `SELECT seq, project, id, changed FROM sessions INDEXED BY sessions_changed WHERE changed <> digested AND seq > ? ORDER BY seq LIMIT ?`},
 		{&r.dueCount, `SELECT count(*) FROM (SELECT 1 FROM sessions INDEXED BY sessions_changed WHERE changed <> digested LIMIT ?)`},
-		{&r.digestsByStart, `SELECT session_id, start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
+		{&r.digestsByStart, `SELECT iif(?4, session_id, ''), start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
 			WHERE project = ?1 AND start_time >= ?2 AND start_time < ?3`},
-		{&r.digestsByEnd, `SELECT session_id, start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
+		{&r.digestsByEnd, `SELECT iif(?4, session_id, ''), start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
 			WHERE project = ?1 AND last_activity >= ?2 AND last_activity < ?3`},
-		{&r.digestsByActivity, `SELECT session_id, start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests INDEXED BY session_digests_end
+		{&r.digestsByActivity, `SELECT iif(?4, session_id, ''), start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests INDEXED BY session_digests_end
 			WHERE project = ?1 AND last_activity >= ?2 AND start_time < ?3`},
 		{&r.userActivity, `SELECT user_id, start_time, last_activity, days FROM session_digests INDEXED BY session_digests_active
 			WHERE project = ? AND last_activity >= ? AND start_time < ? AND user_id <> '' AND test = 0`},

@@ -1,0 +1,59 @@
+package metrics
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/openalign/align/collector/store/sqlite"
+)
+
+var updateDocs = flag.Bool("update-docs", false, "write docs/metrics.md")
+
+func TestDocumentIsWhatTheDefinitionsSay(t *testing.T) {
+	const file = "../../docs/metrics.md"
+	if *updateDocs {
+		if err := os.WriteFile(file, []byte(Document()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != Document() {
+		t.Error("docs/metrics.md is not current: go test ./collector/metrics -run Document -update-docs")
+	}
+}
+
+// docs/sql.md names every view and every column there is.
+func TestTheManualOfSQLNamesEveryColumn(t *testing.T) {
+	text, err := os.ReadFile("../../docs/sql.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := t.TempDir() + "/align.db"
+	s, err := sqlite.Open(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, v := range sqlite.Views {
+		if !strings.Contains(string(text), "`"+v.Name+"`") {
+			t.Errorf("docs/sql.md does not name the view %s", v.Name)
+		}
+		_, err := sqlite.QueryViews(t.Context(), file, "SELECT group_concat(name) FROM pragma_table_xinfo('"+v.Name+"')", sqlite.QueryLimits{}, func(_ []string, row []any) error {
+			names, _ := row[0].(string)
+			for _, name := range strings.Split(names, ",") {
+				if !strings.Contains(string(text), "`"+name+"`") {
+					t.Errorf("docs/sql.md does not name %s of %s", name, v.Name)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
