@@ -191,7 +191,9 @@ type Score struct{ Value, Min, Max float64 }
 // the index's part in all of this. They follow those with an index, and are numbered on as they stand: an older message that
 // comes late moves the numbers after it, not the order.
 type Message struct {
-	Index    int32
+	Index int32
+	// Placed says that the index is only the message's number as it stands, since its client does not count.
+	Placed   bool
 	Role     string // user, assistant, system, tool or human
 	Content  string
 	Time     time.Time
@@ -267,11 +269,14 @@ type Scope string
 const (
 	ScopeIngest Scope = "ingest" // send events
 	ScopeRead   Scope = "read"   // look at conversations
-	ScopeAdmin  Scope = "admin"  // both, and whatever administers the project
+	ScopeChat   Scope = "chat"   // both, and begin conversations, change what is said of them, and chat in them
+	ScopeAdmin  Scope = "admin"  // all, and whatever administers the project
 )
 
 // Allows reports whether a key of scope s may do what needs scope need.
-func (s Scope) Allows(need Scope) bool { return s == need || s == ScopeAdmin }
+func (s Scope) Allows(need Scope) bool {
+	return s == need || s == ScopeAdmin || s == ScopeChat && (need == ScopeIngest || need == ScopeRead)
+}
 
 // Key is what is kept of an API key. The key itself is shown once and never stored.
 type Key struct {

@@ -7,11 +7,12 @@ import (
 
 // Query says which conversations are wanted; all of what is set must hold. The zero value wants all of them, newest first.
 type Query struct {
-	// Text is what messages must say, in the language of package search.
+	// Text is what a message of the conversation must say, in the language of package search: one message, all of it.
 	Text string
 	// UserID, AssistantID, Source, Channel, Language, Status, Tag and Label are matched as they are; empty is any.
 	UserID, AssistantID, Source, Channel, Language, Status, Tag, Label string
-	// Metadata is what custom properties, or the top level of the conversation's data, must hold, key by key.
+	// Metadata is what custom properties, or the top level of the conversation's data, must hold, key by key. Of the data,
+	// numbers, true and false are told by their text.
 	Metadata map[string]string
 	// Vote is that of the whole conversation, or of any of its messages; VoteNone is any.
 	Vote Vote
@@ -24,7 +25,7 @@ type Query struct {
 	Idle  time.Duration
 	// Reversed lists the oldest first.
 	Reversed bool
-	// Ranked lists those first whose messages say it best, instead of the newest; only with Text.
+	// Ranked lists those first whose messages say it best, instead of the newest; only with Text, and not with Reversed.
 	Ranked bool
 }
 
@@ -60,7 +61,9 @@ type Run struct {
 // MaxOffset is how many conversations a search can leave out. Page tokens go as deep as there are conversations.
 const MaxOffset = 10_000
 
-// Searcher finds conversations. What it looks through is filled behind what is stored; [Store.Stats] says how far.
+// Searcher finds conversations. What it looks through for a Text is filled behind what is stored; [Store.Stats] says how far.
+// So what was said a moment ago may not be found yet, but nothing is found that is not there any more. All else is always up
+// to date.
 type Searcher interface {
 	// Search lists the conversations a query wants, after the first offset of them, and the next page's token, empty on the
 	// last page. ErrQuery when the text cannot be understood, when the offset is below 0 or beyond [MaxOffset], and when a query

@@ -1,7 +1,12 @@
-// Package conversations gives back what was recorded: conversations and their messages, under a read key.
+// Package conversations is the ConversationService of align/v1: it finds and shows what was recorded, begins conversations,
+// changes what is said of them, and has agents answer in them.
+//
+// It keeps nothing itself. What it is told becomes facts like those of any client, and what it shows are the views that the
+// store derives from facts, so a conversation that was made here counts like any other.
 package conversations
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,96 +15,119 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/agents"
 	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
 	"github.com/openalign/align/collector/keys"
 	"github.com/openalign/align/collector/rpc"
-	alignv1 "github.com/openalign/align/proto/gen/align/v1"
 )
 
-// Page sizes, as align/v1/conversations.proto promises them.
-const (
-	defaultConversations, maxConversations = 50, 500
-	defaultMessages, maxMessages           = 100, 1000
-)
-
-// Store is what is read from; a [collector.Store] does.
+// Store is what is read from and written to; a [collector.Store] does.
 type Store interface {
-	Conversations(ctx context.Context, project string, page collector.Page) ([]collector.Conversation, string, error)
+	collector.Searcher
 	Messages(ctx context.Context, project, conversation string, page collector.Page) ([]collector.Message, string, error)
+	Append(ctx context.Context, project string, batch collector.Batch) (collector.Appended, error)
 }
 
-// Service is the ConversationService of align/v1.
+// Options are the settings of a [Service]. The zero value has no agents.
+type Options struct {
+	// IdleTimeout is after what time without activity a conversation counts as closed; zero or less is never.
+	IdleTimeout time.Duration
+	// Agents are those that can be chatted with. Nil is none.
+	Agents *agents.Set
+	// Logger hears what clients are not told. Nil means [slog.Default].
+	Logger *slog.Logger
+}
+
+// Service is the ConversationService.
 type Service struct {
-	store Store
-	idle  time.Duration
-	log   *slog.Logger
+	store  Store
+	idle   time.Duration
+	agents *agents.Set
+	log    *slog.Logger
+
+	turns   turns
+	room    chan struct{} // holds as many as there are chats
+	writers chan struct{} // holds as many as write at once
 }
 
 var _ alignv1connect.ConversationServiceHandler = (*Service)(nil)
 
-// New returns the service's path prefix and its handler, which must stand behind [keys.Require]. A conversation without
-// activity for idle counts as closed; a negative idle means never.
-func New(store Store, idle time.Duration, log *slog.Logger) (string, http.Handler) {
-	path, handler := alignv1connect.NewConversationServiceHandler(&Service{store: store, idle: idle, log: log},
-		connect.WithReadMaxBytes(rpc.MaxRequestBytes))
-	return path, rpc.Answerable(map[string]rpc.Form{
-		alignv1connect.ConversationServiceSearchConversationsProcedure: rpc.GetOrPost,
-		alignv1connect.ConversationServiceListMessagesProcedure:        rpc.GetOrPost,
-	}, handler)
+// maxChats bounds the chats that are under way, or wait for their turn; maxWriters those who write at once. To be written, an
+// answer takes several times the room that it takes as a text, and the store writes one after the other anyway.
+const maxChats, maxWriters = 1000, 16
+
+// New returns a service of store.
+func New(store Store, opts Options) *Service {
+	return &Service{
+		store: store, idle: opts.IdleTimeout, agents: cmp.Or(opts.Agents, new(agents.Set)),
+		log: cmp.Or(opts.Logger, slog.Default()), room: make(chan struct{}, maxChats),
+		writers: make(chan struct{}, maxWriters),
+	}
 }
 
-// SearchConversations lists the project's conversations, newest first.
-func (s *Service) SearchConversations(ctx context.Context, req *connect.Request[alignv1.SearchConversationsRequest],
-) (*connect.Response[alignv1.SearchConversationsResponse], error) {
+// Handler returns the service's path prefix and its handler, which must stand behind [keys.Require] for reading. What needs
+// more than that it asks for itself.
+func (s *Service) Handler() (string, http.Handler) {
+	path, handler := alignv1connect.NewConversationServiceHandler(s, connect.WithConditionalHandlerOptions(
+		func(spec connect.Spec) []connect.HandlerOption {
+			return []connect.HandlerOption{connect.WithReadMaxBytes(forms[spec.Procedure].MaxBytes())}
+		}))
+	return path, rpc.Answerable(forms, s.patient(handler))
+}
+
+var forms = map[string]rpc.Form{
+	alignv1connect.ConversationServiceSearchConversationsProcedure: rpc.GetOrPost,
+	alignv1connect.ConversationServiceListMessagesProcedure:        rpc.GetOrPost,
+	alignv1connect.ConversationServiceGetConversationProcedure:     rpc.GetOrPost,
+	alignv1connect.ConversationServiceListRunsProcedure:            rpc.GetOrPost,
+	alignv1connect.ConversationServiceCreateConversationProcedure:  rpc.PostOnly,
+	alignv1connect.ConversationServiceUpdateConversationProcedure:  rpc.PostOnly,
+	alignv1connect.ConversationServiceAddTagsProcedure:             rpc.PostOnly,
+	alignv1connect.ConversationServiceRemoveTagsProcedure:          rpc.PostOnly,
+	alignv1connect.ConversationServiceChatProcedure:                rpc.PostLarge,
+	alignv1connect.ConversationServiceChatStreamProcedure:          rpc.PostStream,
+}
+
+// Close waits until the chats under way are recorded, or ctx ends. Once their clients are cut off, that is soon. There are
+// none after it.
+func (s *Service) Close(ctx context.Context) error {
+	for range cap(s.room) {
+		select {
+		case s.room <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("chats are under way: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// patient gives chats the time that agents take. A server's own deadlines are for requests that take none.
+func (s *Service) patient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if form := forms[r.URL.Path]; form == rpc.PostLarge || form == rpc.PostStream {
+			until := time.Now().Add(s.turnPatience() + s.agents.Longest() + 2*recordTimeout)
+			control := http.NewResponseController(w)
+			// A connection that has no deadlines, in a test, needs none.
+			_ = control.SetReadDeadline(until)
+			_ = control.SetWriteDeadline(until)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// keyFor returns the request's key if it allows scope. Middleware has asked for one that may read already.
+func keyFor(ctx context.Context, scope collector.Scope) (collector.Key, error) {
 	key, ok := keys.FromContext(ctx)
 	if !ok {
-		return nil, errNoKey
+		return key, connect.NewError(connect.CodeUnauthenticated, errors.New("an API key is needed"))
 	}
-	page, err := pageOf(req.Msg, defaultConversations, maxConversations)
-	if err != nil {
-		return nil, err
+	if !key.Scope.Allows(scope) {
+		return key, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("this API key has scope %s; this call needs %s", key.Scope, scope))
 	}
-	found, next, err := s.store.Conversations(ctx, key.Project, page)
-	if err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	now := time.Now()
-	answer := &alignv1.SearchConversationsResponse{NextPageToken: next}
-	for i := range found {
-		answer.Conversations = append(answer.Conversations, s.conversation(&found[i], now))
-	}
-	return connect.NewResponse(answer), nil
+	return key, nil
 }
-
-// ListMessages lists the current messages of one conversation in order.
-func (s *Service) ListMessages(ctx context.Context, req *connect.Request[alignv1.ListMessagesRequest],
-) (*connect.Response[alignv1.ListMessagesResponse], error) {
-	key, ok := keys.FromContext(ctx)
-	if !ok {
-		return nil, errNoKey
-	}
-	if req.Msg.GetConversationId() == "" {
-		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("conversation_id is missing"))
-	}
-	page, err := pageOf(req.Msg, defaultMessages, maxMessages)
-	if err != nil {
-		return nil, err
-	}
-	found, next, err := s.store.Messages(ctx, key.Project, req.Msg.GetConversationId(), page)
-	if err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	answer := &alignv1.ListMessagesResponse{NextPageToken: next}
-	for i := range found {
-		answer.Messages = append(answer.Messages, message(&found[i]))
-	}
-	return connect.NewResponse(answer), nil
-}
-
-var errNoKey = connect.NewError(connect.CodeUnauthenticated, errors.New("an API key is needed"))
 
 // failed turns an error of the store into one for the client. What the store says is for the log.
 func (s *Service) failed(ctx context.Context, err error) error {
@@ -107,7 +135,9 @@ func (s *Service) failed(ctx context.Context, err error) error {
 	case errors.Is(err, collector.ErrNotFound):
 		return connect.NewError(connect.CodeNotFound, errors.New("there is no such conversation"))
 	case errors.Is(err, collector.ErrPageToken):
-		return connect.NewError(connect.CodeInvalidArgument, errors.New("page_token was not made by this call"))
+		return invalid("page_token was not made by this call")
+	case errors.Is(err, collector.ErrQuery):
+		return invalid("%v", err) // which never quotes the query
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -115,66 +145,18 @@ func (s *Service) failed(ctx context.Context, err error) error {
 	return connect.NewError(connect.CodeUnavailable, errors.New("conversations cannot be read right now; try again"))
 }
 
-// pageOf reads a request's page; page_size 0 means standard.
-func pageOf(req interface {
-	GetPageSize() int32
-	GetPageToken() string
-}, standard, most int) (collector.Page, error) {
-	size := int(req.GetPageSize())
-	if size == 0 {
-		size = standard
+// unstored is failed for what was to be written.
+func (s *Service) unstored(ctx context.Context, err error) error {
+	if errors.Is(err, collector.ErrBusy) {
+		busy := connect.NewError(connect.CodeResourceExhausted, errors.New("too much is waiting to be stored; try again"))
+		busy.Meta().Set("Retry-After", "1")
+		return busy
 	}
-	if size < 1 || size > most {
-		return collector.Page{}, connect.NewError(connect.CodeInvalidArgument,
-			fmt.Errorf("page_size is %d; it can be 1 to %d, or 0 for %d", size, most, standard))
-	}
-	return collector.Page{Size: size, Token: req.GetPageToken()}, nil
+	s.log.ErrorContext(ctx, "storing what a conversation was told failed", "error", err)
+	return connect.NewError(connect.CodeUnavailable, errors.New("nothing can be stored right now; try again"))
 }
 
-func (s *Service) conversation(c *collector.Conversation, now time.Time) *alignv1.Conversation {
-	state, end, reason := c.State(now, s.idle)
-	return &alignv1.Conversation{
-		Id:           c.ID,
-		UserId:       c.UserID,
-		AssistantId:  c.AssistantID,
-		Title:        c.Title,
-		StartTime:    timestamp(c.StartTime),
-		EndTime:      timestamp(end),
-		State:        states[state],
-		CloseReason:  reason,
-		MessageCount: int32(c.MessageCount),
-		Vote:         votes[c.Vote],
-		Properties:   c.Properties,
-	}
-}
-
-func message(m *collector.Message) *alignv1.Message {
-	return &alignv1.Message{
-		Index:      m.Index,
-		Role:       m.Role,
-		Content:    m.Content,
-		CreateTime: timestamp(m.Time),
-		Vote:       votes[m.Vote],
-		Versions:   int32(m.Versions),
-		Properties: m.Properties,
-		Comment:    m.Comment,
-	}
-}
-
-var states = map[collector.State]alignv1.Conversation_State{
-	collector.StateOpen:   alignv1.Conversation_STATE_OPEN,
-	collector.StateClosed: alignv1.Conversation_STATE_CLOSED,
-}
-
-var votes = map[collector.Vote]alignv1.Vote{
-	collector.VoteUp:   alignv1.Vote_VOTE_UP,
-	collector.VoteDown: alignv1.Vote_VOTE_DOWN,
-}
-
-// timestamp leaves out a time that is not known.
-func timestamp(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
-		return nil
-	}
-	return timestamppb.New(t)
+// invalid is an error about a field, which it names.
+func invalid(format string, args ...any) error {
+	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf(format, args...))
 }

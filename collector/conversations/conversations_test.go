@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/agents"
 	"github.com/openalign/align/collector/conversations"
 	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
 	"github.com/openalign/align/collector/keys"
@@ -45,7 +46,11 @@ type store interface {
 func serve(t *testing.T, s store, key string, idle time.Duration) service {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	path, handler := conversations.New(s, idle, log)
+	set, err := agents.New(agents.Config{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, handler := conversations.New(s, conversations.Options{IdleTimeout: idle, Agents: set, Logger: log}).Handler()
 	mux := http.NewServeMux()
 	mux.Handle(path, keys.Require(collector.ScopeRead, s, log, handler))
 	web := httptest.NewServer(mux)
@@ -59,14 +64,14 @@ func call[Req any](s service, msg *Req) *connect.Request[Req] {
 	return req
 }
 
-func openStore(t *testing.T) (collector.Store, string) {
+func openStore(t *testing.T, scope ...collector.Scope) (collector.Store, string) {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "align.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	secret, key, err := keys.New(project, collector.ScopeRead)
+	secret, key, err := keys.New(project, append(scope, collector.ScopeRead)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +301,7 @@ func TestAnotherProjectsConversationsAreNotThere(t *testing.T) {
 // broken is a store that cannot read conversations.
 type broken struct{ collector.Store }
 
-func (broken) Conversations(context.Context, string, collector.Page) ([]collector.Conversation, string, error) {
+func (broken) Search(context.Context, string, collector.Query, collector.Page, int) ([]collector.Hit, string, error) {
 	return nil, "", errors.New("disk on fire")
 }
 

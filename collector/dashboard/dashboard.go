@@ -49,6 +49,8 @@ type Options struct {
 	PublicURL *url.URL
 	// Exports are the files of the daily export; nil shows none.
 	Exports *export.Exporter
+	// Agents are the names of those that can be chatted with.
+	Agents []string
 	// Logger is where sign-ins, what is done to keys and users, and failures are logged; never content, never keys. Nil means
 	// [slog.Default].
 	Logger *slog.Logger
@@ -63,6 +65,7 @@ type Dashboard struct {
 	live     *hub
 	metrics  metrics.Engine
 	exports  *export.Exporter
+	agents   []string
 	attempts attempts
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
@@ -72,7 +75,7 @@ type Dashboard struct {
 func New(store Store, opts Options) *Dashboard {
 	d := &Dashboard{
 		store: store, idle: cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout), public: opts.PublicURL,
-		log: cmp.Or(opts.Logger, slog.Default()), live: newHub(), exports: opts.Exports, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+		log: cmp.Or(opts.Logger, slog.Default()), live: newHub(), exports: opts.Exports, agents: opts.Agents, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	d.metrics = metrics.Engine{Store: store, Idle: d.idle}
 	if d.public != nil {

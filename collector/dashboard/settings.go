@@ -27,6 +27,7 @@ type settingsPage struct {
 	Problem string
 	Done    string
 	Audit   []collector.AuditLine
+	Agents  []string // that can be chatted with
 }
 
 type keyRow struct {
@@ -39,6 +40,7 @@ func (d *Dashboard) settings(w http.ResponseWriter, r *http.Request, v *visit) e
 }
 
 func (d *Dashboard) settingsPage(w http.ResponseWriter, r *http.Request, v *visit, status int, page settingsPage) error {
+	page.Agents = d.agents
 	if v.Project != "" {
 		list, err := d.store.Keys(r.Context(), v.Project)
 		if err != nil {
@@ -73,7 +75,7 @@ func (d *Dashboard) createKey(w http.ResponseWriter, r *http.Request, v *visit) 
 	}
 	secret, key, err := keys.New(project, collector.Scope(r.PostForm.Get("scope")))
 	if err != nil {
-		return d.settingsPage(w, r, v, http.StatusUnprocessableEntity, settingsPage{Problem: "A key has one of the scopes ingest, read and admin."})
+		return d.settingsPage(w, r, v, http.StatusUnprocessableEntity, settingsPage{Problem: "A key has one of the scopes ingest, read, chat and admin."})
 	}
 	if err := d.store.CreateKey(r.Context(), key); err != nil {
 		return err

@@ -29,9 +29,9 @@ func New(project string, scope collector.Scope) (secret string, key collector.Ke
 		return "", collector.Key{}, fmt.Errorf("keys: a key needs a project")
 	}
 	switch scope {
-	case collector.ScopeIngest, collector.ScopeRead, collector.ScopeAdmin:
+	case collector.ScopeIngest, collector.ScopeRead, collector.ScopeChat, collector.ScopeAdmin:
 	default:
-		return "", collector.Key{}, fmt.Errorf("keys: unknown scope %q: want ingest, read or admin", scope)
+		return "", collector.Key{}, fmt.Errorf("keys: unknown scope %q: want ingest, read, chat or admin", scope)
 	}
 	var random [secretBytes]byte
 	_, _ = rand.Read(random[:]) // never fails, see crypto/rand

@@ -5,6 +5,7 @@ package rpc
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -16,16 +17,29 @@ import (
 	"github.com/openalign/align/collector/reply"
 )
 
-// MaxRequestBytes bounds a request, which holds an id, a token and a number, also once decompressed.
-const MaxRequestBytes = 64 << 10
+// Bounds of a request, also once decompressed. Most hold ids, tokens and numbers; some hold what people write.
+const (
+	MaxRequestBytes = 64 << 10
+	MaxLargeBytes   = 1 << 20
+)
 
 // Form says how a procedure may be called.
 type Form int
 
 const (
-	PostOnly  Form = iota + 1
-	GetOrPost      // Connect has a form for GET where nothing is changed
+	PostOnly   Form = iota + 1
+	GetOrPost       // Connect has a form for GET where nothing is changed
+	PostLarge       // with a request of up to MaxLargeBytes
+	PostStream      // likewise, in the form that Connect has for answers that stream
 )
+
+// MaxBytes bounds a request of the form.
+func (f Form) MaxBytes() int {
+	if f == PostLarge || f == PostStream {
+		return MaxLargeBytes
+	}
+	return MaxRequestBytes
+}
 
 // Answerable lets calls of some procedures through to next, Connect's handler of their service. It calls a body that is too
 // large 413 rather than 429, which says to come again. Everything else is left to Connect.
@@ -45,13 +59,17 @@ func Answerable(procedures map[string]Form, next http.Handler) http.Handler {
 		case http.MethodPost:
 		case http.MethodGet:
 			if encoding := r.URL.Query().Get("encoding"); encoding != "proto" && encoding != "json" {
-				unsupported(w)
+				unsupported(w, form)
 				return
 			}
 			next.ServeHTTP(w, r)
 			return
 		default:
-			w.Header().Set("Allow", map[Form]string{PostOnly: "POST", GetOrPost: "GET, POST"}[form])
+			allow := "POST"
+			if form == GetOrPost {
+				allow = "GET, POST"
+			}
+			w.Header().Set("Allow", allow)
 			reply.Error(w, http.StatusMethodNotAllowed, connect.CodeUnimplemented, "use POST")
 			return
 		}
@@ -60,17 +78,18 @@ func Answerable(procedures map[string]Form, next http.Handler) http.Handler {
 		case err == nil && slices.Contains(framed, mediaType):
 			next.ServeHTTP(w, r) // frames of its own, bounded by Connect
 			return
-		case err != nil || mediaType != "application/proto" && mediaType != "application/json":
-			unsupported(w)
+		case err != nil || !slices.Contains(accepted(form), mediaType):
+			unsupported(w, form)
 			return
 		}
-		body, err := io.ReadAll(io.LimitReader(r.Body, MaxRequestBytes+1))
+		limit := form.MaxBytes()
+		body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
 		if err != nil {
 			reply.Error(w, http.StatusBadRequest, connect.CodeInvalidArgument, "body cannot be read: it ends early")
 			return
 		}
-		if len(body) > MaxRequestBytes || zipped(r) && len(body) > 0 && unzipsToMore(body) {
-			reply.Error(w, http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, "request too large: the limit is 64 KiB")
+		if len(body) > limit || zipped(r) && len(body) > 0 && unzipsToMore(body, limit) {
+			reply.Error(w, http.StatusRequestEntityTooLarge, connect.CodeResourceExhausted, fmt.Sprintf("request too large: the limit is %d KiB", limit>>10))
 			return
 		}
 		read := r.WithContext(r.Context())
@@ -81,9 +100,18 @@ func Answerable(procedures map[string]Form, next http.Handler) http.Handler {
 	})
 }
 
-func unsupported(w http.ResponseWriter) {
-	w.Header().Set("Accept-Post", "application/json, application/proto")
-	reply.Error(w, http.StatusUnsupportedMediaType, connect.CodeUnimplemented, "send application/json or application/proto")
+// accepted are the media types of Connect's own protocol.
+func accepted(form Form) []string {
+	if form == PostStream {
+		return []string{"application/connect+json", "application/connect+proto"}
+	}
+	return []string{"application/json", "application/proto"}
+}
+
+func unsupported(w http.ResponseWriter, form Form) {
+	types := accepted(form)
+	w.Header().Set("Accept-Post", strings.Join(types, ", "))
+	reply.Error(w, http.StatusUnsupportedMediaType, connect.CodeUnimplemented, "send "+strings.Join(types, " or "))
 }
 
 // framed are the media types of the other protocols that Connect speaks.
@@ -95,11 +123,11 @@ var framed = []string{
 func zipped(r *http.Request) bool { return strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") }
 
 // unzipsToMore reports whether a body becomes too large. One that cannot be decompressed is for Connect to refuse.
-func unzipsToMore(body []byte) bool {
+func unzipsToMore(body []byte, limit int) bool {
 	plain, err := gzip.NewReader(bytes.NewReader(body))
 	if err != nil {
 		return false
 	}
-	n, _ := io.Copy(io.Discard, io.LimitReader(plain, MaxRequestBytes+1)) // damage is for Connect to find
-	return n > MaxRequestBytes
+	n, _ := io.Copy(io.Discard, io.LimitReader(plain, int64(limit)+1)) // damage is for Connect to find
+	return n > int64(limit)
 }

@@ -8,13 +8,13 @@
 //	late OR delayed    one of them; it binds closer than what stands beside it
 //
 // Case and accents do not count, nor does what stands between words; see [Tokenize]. A word that is written with something
-// inside, such as e-mail or 408-247-8880, is a phrase of its parts, and so is a run of Chinese. There is one way to write a
-// query wrong where it could have been meant otherwise, and none to reach anything but words: every other character is what
-// stands between words.
+// inside, such as e-mail or 408-247-8880, is a phrase of its parts, and so is a run of Chinese. No other character means
+// anything.
 package search
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -28,6 +28,9 @@ const (
 	MaxTokens = 64   // tokens of all its phrases
 	minPrefix = 2    // characters before a *
 )
+
+// broadPrefix is up to how many characters a prefix is one of very many words.
+const broadPrefix = 3
 
 // Query is what messages are looked for by. It is immutable, and safe for concurrent use; each user needs a [Matcher] of its
 // own.
@@ -168,6 +171,11 @@ func (p *parser) add(text string, starred, not bool) error {
 func complete(token string) bool {
 	r, size := utf8.DecodeRuneInString(token)
 	return size == len(token) && classify(r) == alone || utf8.RuneCountInString(token) >= maxTokenRunes
+}
+
+// Broad reports whether a query has a prefix so short that an index has to gather very many words for it.
+func (q *Query) Broad() bool {
+	return slices.ContainsFunc(q.prefixes, func(p prefix) bool { return utf8.RuneCountInString(p.token) <= broadPrefix })
 }
 
 // compile gives each distinct token a bit.

@@ -2,6 +2,7 @@ package search
 
 import (
 	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -25,6 +26,9 @@ func Tokenize(text string, yield func(token []byte, from, to int) bool) {
 		if c < utf8.RuneSelf && (i+1 == len(text) || text[i+1] < utf8.RuneSelf) {
 			t.ascii(c, i)
 			i++
+		} else if r, size := utf8.DecodeRuneInString(text[i:]); asItIs(r, text[i+size:]) {
+			t.rune(r, i, i+size)
+			i += size
 		} else {
 			n := norm.NFC.NextBoundaryInString(text[i:], true)
 			t.segment(text[i:i+n], i)
@@ -35,6 +39,20 @@ func Tokenize(text string, yield func(token []byte, from, to int) bool) {
 		}
 	}
 	t.end()
+}
+
+// asItIs reports whether a character needs no folding: nearly all of Chinese, Japanese and Korean, but for one that what
+// follows is a part of.
+func asItIs(r rune, rest string) bool {
+	switch {
+	case '\u4e00' <= r && r <= '\u9fff':
+		return true
+	case '\uac00' <= r && r <= '\ud7a3':
+		return !strings.HasPrefix(rest, "\xe1") // the letters that syllables are made of, among others
+	case '\u3041' <= r && r <= '\u3096', '\u30a1' <= r && r <= '\u30fc':
+		return !strings.HasPrefix(rest, "\u3099") && !strings.HasPrefix(rest, "\u309a")
+	}
+	return false
 }
 
 // tokenizer gathers the token that a text is in the middle of.
@@ -85,12 +103,12 @@ func (t *tokenizer) begin(from, to int) {
 // segment takes a character and the marks on it.
 func (t *tokenizer) segment(s string, at int) {
 	r, size := utf8.DecodeRuneInString(s)
-	if size == len(s) && '\u4e00' <= r && r <= '\u9fff' { // as it is, and most of Chinese
-		t.rune(r, at, at+size)
-		return
-	}
 	if r == utf8.RuneError && size <= 1 {
 		t.end()
+		return
+	}
+	if lower := unicode.ToLower(r); size == len(s) && int(lower) >= len(folded) && !accent(r) && norm.NFKD.PropertiesString(s).Decomposition() == nil {
+		t.rune(lower, at, at+size) // as most are, which is faster
 		return
 	}
 	for _, r := range fold(s) {

@@ -47,5 +47,10 @@ func (w *refusalWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Flush implements [http.Flusher], which Connect asks for before it streams.
+func (w *refusalWriter) Flush() {
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // whoever has gone is noticed by the next write
+}
+
 // Unwrap is for [http.ResponseController].
 func (w *refusalWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -61,7 +61,7 @@ func (k *keyring) Append(_ context.Context, _ string, batch collector.Batch) (co
 func (k *keyring) Stats() collector.StoreStats {
 	commits := collector.NewHistogram()
 	commits.Observe(3 * time.Millisecond)
-	return collector.StoreStats{QueuedEvents: 17, Commits: commits}
+	return collector.StoreStats{QueuedEvents: 17, UnindexedMessages: 12, IndexLag: 1500 * time.Millisecond, Commits: commits}
 }
 
 // do sends a request as if from an address.
@@ -249,7 +249,7 @@ func TestMetricsCountWithoutContent(t *testing.T) {
 	said := do(s, http.MethodGet, "/metrics", admin, far, nil).Body.String()
 	for _, want := range []string{
 		`align_events_total{dialect="align",result="stored"} 1`, `align_events_set_aside_total{dialect="align",reason="type_unknown"} 1`,
-		`align_events_total{dialect="acro",result="stored"} 4`, `align_members_unknown_total{dialect="acro"} 1`, `align_dialect_requests_refused_total{dialect="otlp",status="401"} 1`, "align_store_queue_events 17",
+		`align_events_total{dialect="acro",result="stored"} 4`, `align_members_unknown_total{dialect="acro"} 1`, `align_dialect_requests_refused_total{dialect="otlp",status="401"} 1`, "align_store_queue_events 17", "align_search_unindexed_messages 12", "align_search_lag_seconds 1.5",
 		"align_store_commit_duration_seconds_count 1", `align_http_request_duration_seconds_count{route="/",status="404"} 1`,
 		`align_http_request_duration_seconds_count{route="/{application}/conversation",status="200"} 1`, "go_goroutines",
 	} {

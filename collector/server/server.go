@@ -4,6 +4,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/agents"
 	"github.com/openalign/align/collector/conversations"
 	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/export"
@@ -49,6 +51,8 @@ type Options struct {
 	PublicURL string
 	// Digests is what metrics are computed from. Nil means the store, where it has digests; else there are no metrics.
 	Digests numbers.Store
+	// Agents are those that can be chatted with. Nil is none.
+	Agents *agents.Set
 	// AccessLog logs every request at info, not only those that were refused.
 	AccessLog bool
 	// Dashboard is served to browsers, and told what is stored; nil for none.
@@ -63,7 +67,9 @@ type Options struct {
 //	     /{application}/conversation                            ingest keys; see package acro
 //	     /v1/traces  /v1/logs                                   ingest keys; see package otlp
 //	     /api/v1/capture-session  /api/v1/capture-event         organisations of Options.Agnost; see package agnost
-//	     /align.v1.ConversationService/{SearchConversations,ListMessages}    read keys
+//	     /align.v1.ConversationService/{SearchConversations,GetConversation,ListMessages,ListRuns}      read keys
+//	     /align.v1.ConversationService/{CreateConversation,UpdateConversation,AddTags,RemoveTags}       chat keys
+//	     /align.v1.ConversationService/{Chat,ChatStream}                                                chat keys
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
 //	     /align.v1.MetricsService/{GetMetrics,ListMetrics,ExplainMetric}     read keys, where the store has digests
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
@@ -81,6 +87,8 @@ type Server struct {
 	pages    *dashboard.Dashboard // nil for none
 	handler  http.Handler
 	draining atomic.Bool
+
+	conversations *conversations.Service
 }
 
 // New returns a server of store, which stays the caller's to close, after the server's last request.
@@ -118,7 +126,8 @@ func New(store collector.Store, opts Options) *Server {
 			mux.Handle(strings.TrimSuffix(path, "/"), handler) // or the mux would redirect there
 		}
 	}
-	service(collector.ScopeRead)(conversations.New(store, idle, log))
+	s.conversations = conversations.New(told{store, appender}, conversations.Options{IdleTimeout: idle, Agents: opts.Agents, Logger: log})
+	service(collector.ScopeRead)(s.conversations.Handler())
 	service(collector.ScopeRead)(operations.NewQuality(store, log))
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
 	if files := opts.Exports; files != nil {
@@ -154,6 +163,16 @@ func New(store collector.Store, opts Options) *Server {
 	return s
 }
 
+// told is a store that appends by way of who is told of it.
+type told struct {
+	collector.Store
+	to ingest.Appender
+}
+
+func (t told) Append(ctx context.Context, project string, batch collector.Batch) (collector.Appended, error) {
+	return t.to.Append(ctx, project, batch)
+}
+
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
@@ -165,6 +184,10 @@ func (s *Server) Drain() {
 		s.pages.Drain()
 	}
 }
+
+// Close waits until the chats under way are recorded, or ctx ends. Its time is after the HTTP server's own, and before the
+// store's.
+func (s *Server) Close(ctx context.Context) error { return s.conversations.Close(ctx) }
 
 // Ingested counts what the server has taken in, in all dialects.
 func (s *Server) Ingested() ingest.Counts {

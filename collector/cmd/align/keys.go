@@ -22,7 +22,7 @@ type keysCommand struct {
 type keysCreateCommand struct {
 	dataFlag
 	Project string          `help:"Project the key belongs to." required:"" placeholder:"P"`
-	Scope   collector.Scope `help:"What the key may do: ${enum}." enum:"ingest,read,admin" required:""`
+	Scope   collector.Scope `help:"What the key may do: ${enum}; chat includes ingest and read, admin includes all." enum:"ingest,read,chat,admin" required:""`
 }
 
 // Run makes a key, also while a collector serves the same folder.

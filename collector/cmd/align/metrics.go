@@ -163,7 +163,7 @@ func writeAnswer(out io.Writer, a *metrics.Answer, compare bool) error {
 	}
 	write(a.Values)
 	for _, g := range a.Groups {
-		name := printable(g.Value)
+		name := plainly(g.Value)
 		switch {
 		case g.Other:
 			name = fmt.Sprintf("(%d others)", a.OtherGroups)
@@ -226,8 +226,8 @@ func change(v *metrics.Value, compare bool) string {
 	return fmt.Sprintf("%+.1f %%", *v.Change)
 }
 
-// printable is a text of somebody else's, without what a terminal would obey.
-func printable(text string) string {
+// plainly is a text of somebody else's on one line, without what a terminal would obey.
+func plainly(text string) string {
 	return strings.Map(func(r rune) rune {
 		if strconv.IsPrint(r) {
 			return r
@@ -258,7 +258,7 @@ func writeExplanation(out io.Writer, x *metrics.Explanation) error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		fmt.Fprintf(out, " :%s = %s", name, printable(fmt.Sprintf("%#v", x.Parameters[name])))
+		fmt.Fprintf(out, " :%s = %s", name, plainly(fmt.Sprintf("%#v", x.Parameters[name])))
 	}
 	fmt.Fprintln(out)
 	for _, l := range x.LeftOut {
@@ -273,7 +273,7 @@ func writeExplanation(out io.Writer, x *metrics.Explanation) error {
 }
 
 func ids(list []string, all int) string {
-	text := printable(strings.Join(list, " "))
+	text := plainly(strings.Join(list, " "))
 	if len(list) < all {
 		text += " …"
 	}

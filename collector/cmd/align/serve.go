@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/agents"
 	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/retain"
@@ -27,6 +28,7 @@ type serveCommand struct {
 	Addr        string            `help:"Address to listen on; port 0 takes a free one (default ${default})." default:"127.0.0.1:7311" placeholder:"HOST:PORT"`
 	IdleTimeout time.Duration     `help:"A session without activity for this long counts as closed; negative: never (default ${default})." default:"30m" placeholder:"DURATION"`
 	Detector    string            `help:"Detect misunderstandings where apps record nothing of their answers: on or off; kept in the data folder (default: as it is, on at first)." enum:",on,off" default:"" placeholder:"on|off"`
+	Config      string            `help:"TOML file that names agents to chat with; see README (default: only the agent echo)." type:"path" placeholder:"FILE"`
 	Agnost      map[string]string `help:"Take in Agnost's dialect from an organisation, for a project. Its id is no secret: whoever knows it can send. Repeatable." placeholder:"ORG=PROJECT"`
 	Retain      retain.Age        `help:"Take out content (texts, titles, comments, custom properties) this long after its event; counts stay (default: never)." placeholder:"90d"`
 	RetainFacts retain.Age        `help:"Empty events this long after they happened; conversations stay as they were (default: never)." placeholder:"400d"`
@@ -80,6 +82,10 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 		}
 		scheme = "https"
 	}
+	agents, err := c.agents()
+	if err != nil {
+		return err
+	}
 	store, err := c.open(ctx)
 	if err != nil {
 		return err
@@ -108,8 +114,19 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 			"  align keys create --project NAME --scope ingest --data %[4]q\n"+
 			"  align keys create --project NAME --scope read --data %[4]q\n", int(dashboard.LinkLifetime.Minutes()), base, link, c.Data)
 	}
-	return c.serve(ctx, listener, tlsConfig, store, log)
+	return c.serve(ctx, listener, tlsConfig, store, agents, log)
 }
+
+// agents are those that can be chatted with.
+func (c *serveCommand) agents() (*agents.Set, error) {
+	if c.Config == "" {
+		return agents.New(agents.Config{}, "")
+	}
+	return agents.Load(c.Config)
+}
+
+// recordPatience is how long chats that were cut off may take to be recorded.
+const recordPatience = 10 * time.Second
 
 // firstStart reports whether the data folder holds no database yet, and so no key.
 func (c *serveCommand) firstStart() bool {
@@ -119,14 +136,14 @@ func (c *serveCommand) firstStart() bool {
 
 // serve serves until ctx ends. The store closes last: whatever was acknowledged is in it, and so is what requests under
 // way still bring.
-func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store *sqlite.Store, log *slog.Logger) error {
+func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store *sqlite.Store, agents *agents.Set, log *slog.Logger) error {
 	exports := export.New(store, export.Config{IdleTimeout: c.IdleTimeout, Grace: c.ExportGrace, Logger: log})
 	public := ""
 	if c.PublicURL != nil {
 		public = c.PublicURL.Scheme + "://" + c.PublicURL.Host
 	}
-	pages := dashboard.New(store, dashboard.Options{IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Exports: exports, Logger: log})
-	handler := server.New(store, server.Options{Exports: exports, PublicURL: public, IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Logger: log,
+	pages := dashboard.New(store, dashboard.Options{IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Exports: exports, Agents: agents.Names(), Logger: log})
+	handler := server.New(store, server.Options{Exports: exports, PublicURL: public, IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Agents: agents, Logger: log,
 		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog, Dashboard: pages})
 	httpServer := server.HTTP(handler, log)
 
@@ -160,6 +177,10 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConf
 		time.Sleep(c.DrainDelay)
 	}
 	err := c.finish(httpServer)
+	// What was cut off in the middle of a chat is still recorded.
+	recording, cancel := context.WithTimeout(context.Background(), recordPatience)
+	defer cancel()
+	err = errors.Join(err, handler.Close(recording))
 	stopSweeping()
 	sweeps.Wait()
 	err = errors.Join(err, store.Close())

@@ -98,7 +98,7 @@ func (t *tableRows) line(cells []string) error {
 func (t *tableRows) row(_ []string, values []any) error {
 	cells := make([]string, len(values))
 	for i, v := range values {
-		cells[i] = printable(plain(v))
+		cells[i] = plainly(plain(v))
 	}
 	return t.line(cells)
 }

@@ -20,9 +20,9 @@ import (
 // it, so the order stays from page to page.
 
 const (
-	rankedMessages  = 5000
-	sampledMessages = 2000
-	sampledDocs     = 50_000
+	rankedMessages  = 3000
+	sampledMessages = 1000
+	sampledDocs     = 25_000
 
 	// The usual constants of BM25, and a usual message, in words.
 	rankK1     = 1.2

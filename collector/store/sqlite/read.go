@@ -17,7 +17,7 @@ import (
 type reader struct {
 	db *sql.DB
 
-	conversations, conversation, messages, runs, runTags, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
+	conversations, conversation, messages, message, number, runs, runTags, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
 
 	own                                                            *digestReader
 	due, dueCount, digestsByStart, digestsByEnd, digestsByActivity *sql.Stmt
@@ -95,6 +95,10 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 					ORDER BY w.event_time DESC, w.event_id DESC LIMIT 1)
 			WHERE m.project = ?1 AND m.session_id = ?2 AND m.idx > ?3 AND m.hidden = 0
 			ORDER BY m.idx LIMIT ?4`},
+		{&r.message, `SELECT idx, role, content FROM messages WHERE seq = ? AND project = ? AND session_id = ? AND hidden = 0`},
+		{&r.number, `SELECT
+			(SELECT coalesce(max(idx), 0) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx < ?4 AND hidden = 0) +
+			(SELECT count(*) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx BETWEEN ?4 AND ?3)`},
 		{&r.exists, `SELECT 1 FROM sessions WHERE project = ? AND id = ?`},
 		{&r.totals, `SELECT
 				(SELECT count(*) FROM facts WHERE project = ?1),
@@ -226,7 +230,7 @@ func (s *Store) Messages(ctx context.Context, project, conversation string, page
 		m, index, before, bytes, err := scanMessage(rows)
 		if index >= collector.FirstPlace {
 			placed++
-			m.Index = int32(min(before+placed, math.MaxInt32))
+			m.Index, m.Placed = int32(min(before+placed, math.MaxInt32)), true
 		}
 		indexes = append(indexes, index)
 		return m, bytes, err

@@ -57,6 +57,7 @@ type Store struct {
 	read   *reader
 	words  *words
 	search *sql.DB // reads the file and words
+	few    int     // fewMessages, but in tests
 	// refused is how many bytes the disk refused since it last took an append; 0 when none. It belongs to the writer's
 	// goroutine.
 	refused int
@@ -64,7 +65,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	commits collector.Histogram // guarded by mu
-	busy    time.Duration       // in commits; guarded by mu
+	busy    time.Duration       // in commits for which others waited; guarded by mu
 
 	close    sync.Once
 	closeErr error
@@ -98,7 +99,7 @@ func open(ctx context.Context, file string, q *queue) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", errors.Join(err, words.close(), r.close(), w.close()))
 	}
-	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r, words: words, search: searchers, commits: collector.NewHistogram()}
+	s := &Store{file: file, queue: q, stopped: make(chan struct{}), write: w, read: r, words: words, search: searchers, few: fewMessages, commits: collector.NewHistogram()}
 	words.read, words.write, words.busy = r, s.do, s.committing
 	s.digests = newDigester()
 	go s.run()
@@ -184,7 +185,7 @@ func (s *Store) Stats() collector.StoreStats {
 	return stats
 }
 
-// committing returns how long the writer has been committing, in all.
+// committing returns how long the writer has been committing while others waited for it, in all.
 func (s *Store) committing() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,9 +200,12 @@ func (s *Store) timedCommit(jobs []*job) error {
 		return err
 	}
 	now := time.Now()
+	waiting, _, _ := s.queue.state()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy += now.Sub(start)
+	if waiting > 0 {
+		s.busy += now.Sub(start)
+	}
 	if err == nil {
 		s.commits.Observe(now.Sub(start))
 		s.words.lag.wrote(s.write.messages.last, now)

@@ -6,9 +6,11 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 
 	sqlitedriver "modernc.org/sqlite"
 
@@ -33,6 +35,9 @@ const (
 	// maxSnippets is how many pieces a hit shows, of the first snippetMessages that match.
 	maxSnippets     = 3
 	snippetMessages = 20
+	// broadMessages is how many messages are looked at one by one before the index is asked for a short prefix: it gathers all
+	// messages with any such word before it shows the first, and mostly the next few messages have one.
+	broadMessages = 4000
 	// countMessages is where Count stops looking at messages that match.
 	countMessages = 200_000
 )
@@ -66,7 +71,8 @@ func (a attaching) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the driver cannot attach"), conn.Close())
 	}
-	_, err = with.ExecContext(ctx, "ATTACH ? AS found", []driver.NamedValue{{Ordinal: 1, Value: a.file}})
+	uri, _, _ := strings.Cut(dsn(a.file), "?") // as a name alone may begin like one
+	_, err = with.ExecContext(ctx, "ATTACH ? AS found", []driver.NamedValue{{Ordinal: 1, Value: uri}})
 	if err == nil {
 		_, err = with.ExecContext(ctx, "PRAGMA found.cache_size = -16384", nil)
 	}
@@ -86,6 +92,7 @@ type textSearch struct {
 	where   *condition // but for the text
 	space   string     // before the project's words; empty when the index has none of them
 	few     bool       // messages are looked at instead of the index
+	broad   bool       // the next broadMessages or some fewer are, and no others
 }
 
 // textSearch prepares a search.
@@ -122,8 +129,8 @@ func (t *textSearch) fewLeft(ctx context.Context) (bool, error) {
 	}
 	var sessions, messages int
 	err := t.store.read.db.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(message_count + 1), 0) FROM
-		(SELECT s.message_count FROM `+tables+` WHERE `+w.where.String()+` LIMIT ?)`, append(w.args, fewMessages)...).Scan(&sessions, &messages)
-	return messages < fewMessages, err
+		(SELECT s.message_count FROM `+tables+` WHERE `+w.where.String()+` LIMIT ?)`, append(w.args, t.store.few)...).Scan(&sessions, &messages)
+	return messages < t.store.few, err
 }
 
 // match is a message that matches, and where it is from.
@@ -131,8 +138,7 @@ type match struct {
 	session int64
 	position
 	doc     int64
-	idx     int64
-	role    string
+	message int64
 	content string
 }
 
@@ -162,7 +168,7 @@ func (t *textSearch) matches(ctx context.Context, from int64, text bool, yield f
 	defer rows.Close()
 	var m match
 	for rows.Next() {
-		if err := rows.Scan(&m.doc, &m.session, &m.start, &m.id, &m.idx, &m.role, &m.content); err != nil {
+		if err := rows.Scan(&m.doc, &m.session, &m.start, &m.id, &m.message, &m.content); err != nil {
 			return err
 		}
 		// One whose start moved is found when the index knows of it, and until then nowhere, rather than in two places.
@@ -171,6 +177,9 @@ func (t *textSearch) matches(ctx context.Context, from int64, text bool, yield f
 		}
 		if !yield(&m) {
 			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 	}
 	return rows.Err()
@@ -182,27 +191,45 @@ func (t *textSearch) ask(ctx context.Context, low, high int64, text bool) (*sql.
 	if t.query.Reversed {
 		direction = ""
 	}
-	what := "m.idx, m.role, m.content"
+	content := "m.content"
 	if !text {
-		what = "0, '', ''"
+		content = "''"
 	}
 	if t.few {
-		return t.store.search.QueryContext(ctx, `SELECT s.start_time, s.seq, s.start_time, s.id, m.idx, m.role, m.content
+		return t.store.search.QueryContext(ctx, `SELECT s.start_time, s.seq, s.start_time, s.id, m.seq, m.content
 			FROM sessions s CROSS JOIN messages m ON m.project = s.project AND m.session_id = s.id
 			WHERE `+t.where.where.String()+` AND s.start_time BETWEEN ? AND ? AND m.hidden = 0 AND m.content <> ''
 			ORDER BY s.start_time`+direction, append(slices.Clone(t.where.args), low, high)...)
 	}
-	return t.store.search.QueryContext(ctx, `SELECT w.rowid, s.seq, s.start_time, s.id, `+what+`
+	if t.broad {
+		var beyond int64
+		err := t.store.search.QueryRowContext(ctx, `SELECT id FROM found.docs WHERE id BETWEEN ? AND ? ORDER BY id`+direction+` LIMIT 1 OFFSET ?`,
+			low, high, broadMessages).Scan(&beyond)
+		switch {
+		case errors.Is(err, sql.ErrNoRows): // so few
+		case err != nil:
+			return nil, err
+		case t.query.Reversed:
+			high = bucketOf(beyond) - 1 // whole buckets, which are in order
+		default:
+			low = bucketOf(beyond) + 1<<bucketBits
+		}
+		return t.store.search.QueryContext(ctx, `SELECT d.id, s.seq, s.start_time, s.id, m.seq, m.content
+			FROM found.docs d CROSS JOIN sessions s ON s.seq = d.session CROSS JOIN messages m ON m.seq = d.message
+			WHERE d.id BETWEEN ? AND ? AND m.hidden = 0 AND `+t.where.where.String()+`
+			ORDER BY d.id`+direction, append([]any{low, high}, t.where.args...)...)
+	}
+	return t.store.search.QueryContext(ctx, `SELECT w.rowid, s.seq, s.start_time, s.id, m.seq, `+content+`
 		FROM found.words w CROSS JOIN found.docs d ON d.id = w.rowid CROSS JOIN sessions s ON s.seq = d.session
 			CROSS JOIN messages m ON m.seq = d.message
 		WHERE w.words MATCH ? AND w.rowid BETWEEN ? AND ? AND m.hidden = 0 AND `+t.where.where.String()+`
 		ORDER BY w.rowid`+direction, append([]any{t.parsed.Expression(t.space), low, high}, t.where.args...)...)
 }
 
-// candidate is a conversation some of whose messages match.
+// candidate is a conversation some of whose messages match. There may be thousands, so it does not hold their texts.
 type candidate struct {
 	position
-	best    []match // maxSnippets at most, the best first
+	best    []int64 // messages, maxSnippets at most, the best first
 	counts  [][]int // of the same, how often they have each phrase
 	matched int
 	score   float64 // of the best, where that is asked for
@@ -215,20 +242,20 @@ func (f *candidate) add(m *match, matcher *search.Matcher) {
 	}
 	counts, _ := matcher.Counts()
 	at := len(f.best)
-	for at > 0 && cmp.Or(search.Better(counts, f.counts[at-1]), cmp.Compare(f.best[at-1].idx, m.idx)) > 0 {
+	for at > 0 && cmp.Or(search.Better(counts, f.counts[at-1]), cmp.Compare(f.best[at-1], m.message)) > 0 {
 		at--
 	}
 	if at == maxSnippets {
 		return
 	}
-	f.best = slices.Insert(f.best, at, *m)
+	f.best = slices.Insert(f.best, at, m.message)
 	f.counts = slices.Insert(f.counts, at, slices.Clone(counts))
 	f.best, f.counts = f.best[:min(len(f.best), maxSnippets)], f.counts[:min(len(f.counts), maxSnippets)]
 }
 
 // conversations calls yield for each conversation that is found after a position, in the order the query names, until it
-// returns false.
-func (t *textSearch) conversations(ctx context.Context, after position, yield func(*candidate) bool) error {
+// returns false, which it does before it was called more than most times.
+func (t *textSearch) conversations(ctx context.Context, after position, most int, yield func(*candidate) bool) error {
 	order := -1
 	if t.query.Reversed {
 		order = +1
@@ -236,27 +263,28 @@ func (t *textSearch) conversations(ctx context.Context, after position, yield fu
 	var (
 		bucket = map[int64]*candidate{} // by session, of those whose starts are nearly the same
 		of     int64
+		last   *position // in the bucket, beyond which there are enough before
 		stop   bool
 	)
+	inOrder := func() []*candidate {
+		return slices.SortedFunc(maps.Values(bucket), func(a, b *candidate) int { return order * comparePositions(a.position, b.position) })
+	}
 	flush := func() {
-		list := make([]*candidate, 0, len(bucket))
-		for _, f := range bucket {
-			if order*comparePositions(f.position, after) > 0 {
-				list = append(list, f)
-			}
-		}
-		slices.SortFunc(list, func(a, b *candidate) int { return order * comparePositions(a.position, b.position) })
-		for _, f := range list {
+		for _, f := range inOrder() {
 			if stop = stop || !yield(f); stop {
 				return
 			}
 		}
 		clear(bucket)
+		last = nil
 	}
 	err := t.matches(ctx, after.start, true, func(m *match) bool {
 		if b := bucketOf(m.start); b != of {
 			flush()
 			of = b
+		}
+		if stop || order*comparePositions(m.position, after) <= 0 || last != nil && order*comparePositions(m.position, *last) > 0 {
+			return !stop
 		}
 		f := bucket[m.session]
 		if f == nil {
@@ -264,7 +292,12 @@ func (t *textSearch) conversations(ctx context.Context, after position, yield fu
 			bucket[m.session] = f
 		}
 		f.add(m, t.matcher)
-		return !stop
+		if len(bucket) >= 2*most+1000 { // as many as somebody imported with one start for all
+			list := inOrder()
+			last = &list[most-1].position
+			maps.DeleteFunc(bucket, func(_ int64, f *candidate) bool { return order*comparePositions(f.position, *last) > 0 })
+		}
+		return true
 	})
 	if err == nil && !stop {
 		flush()
@@ -287,16 +320,17 @@ func (s *Store) searchText(ctx context.Context, project string, q *collector.Que
 	}
 	size := pageSize(page)
 	var list []*candidate
-	err = t.conversations(ctx, after, func(f *candidate) bool {
-		if offset > 0 {
-			offset--
-			return true
+	if t.parsed.Broad() && !t.few && s.few > 0 {
+		t.broad = true
+		if list, err = t.page(ctx, after, offset, size); err != nil {
+			return nil, "", err
 		}
-		list = append(list, f)
-		return len(list) <= size
-	})
-	if err != nil {
-		return nil, "", err
+		t.broad = false
+	}
+	if len(list) <= size { // as far as is known
+		if list, err = t.page(ctx, after, offset, size); err != nil {
+			return nil, "", err
+		}
 	}
 	hits, more, err := t.hits(ctx, list, size)
 	if err != nil || !more {
@@ -304,6 +338,19 @@ func (s *Store) searchText(ctx context.Context, project string, q *collector.Que
 	}
 	last := hits[len(hits)-1]
 	return hits, position{unixNano(last.StartTime), last.ID}.token(q.Reversed), nil
+}
+
+// page returns the conversations of a page, and one more where there is one.
+func (t *textSearch) page(ctx context.Context, after position, offset, size int) (list []*candidate, err error) {
+	err = t.conversations(ctx, after, offset+size+1, func(f *candidate) bool {
+		if offset > 0 {
+			offset--
+			return true
+		}
+		list = append(list, f)
+		return len(list) <= size
+	})
+	return list, err
 }
 
 // hits shows what was found: as much as there is room for on a page. More says that there is more, on the list or beyond.
@@ -343,33 +390,40 @@ func (t *textSearch) show(ctx context.Context, f *candidate) (hit collector.Hit,
 	hit.Conversation = list[0]
 	// As it was found, so that the token goes on from there.
 	hit.StartTime = fromNanos(f.start)
-	for i := range f.best {
-		m := &f.best[i]
-		number, err := t.number(ctx, f.id, m.idx)
+	for _, message := range f.best {
+		piece, err := t.snippet(ctx, f.id, message)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue // it says something else by now
+		}
 		if err != nil {
 			return hit, 0, err
 		}
-		t.matcher.Match(m.content)
-		piece := collector.Snippet{Index: number, Role: m.role}
-		piece.Text, piece.Marks = search.Snippet(m.content, t.matcher.Marks())
 		bytes += len(piece.Text)
 		hit.Snippets = append(hit.Snippets, piece)
 	}
 	return hit, bytes, nil
 }
 
-// number returns the index that a message is shown under, which for one in a place has to be counted.
-func (t *textSearch) number(ctx context.Context, conversation string, idx int64) (int32, error) {
+// snippet cuts a piece out of a message of a conversation. A message in a place has to be counted to know its index.
+func (t *textSearch) snippet(ctx context.Context, conversation string, message int64) (piece collector.Snippet, err error) {
+	var (
+		idx     int64
+		content string
+	)
+	if err := t.store.read.message.QueryRowContext(ctx, message, t.project, conversation).Scan(&idx, &piece.Role, &content); err != nil {
+		return piece, err
+	}
+	if !t.matcher.Match(content) {
+		return piece, sql.ErrNoRows
+	}
 	if idx >= collector.FirstPlace {
-		err := t.store.read.db.QueryRowContext(ctx, `SELECT
-			(SELECT coalesce(max(idx), 0) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx < ?4 AND hidden = 0) +
-			(SELECT count(*) FROM messages WHERE project = ?1 AND session_id = ?2 AND idx BETWEEN ?4 AND ?3)`,
-			t.project, conversation, idx, int64(collector.FirstPlace)).Scan(&idx)
-		if err != nil {
-			return 0, err
+		if err := t.store.read.number.QueryRowContext(ctx, t.project, conversation, idx, int64(collector.FirstPlace)).Scan(&idx); err != nil {
+			return piece, err
 		}
 	}
-	return int32(min(idx, math.MaxInt32)), nil
+	piece.Index = int32(min(idx, math.MaxInt32))
+	piece.Text, piece.Marks = search.Snippet(content, t.matcher.Marks())
+	return piece, nil
 }
 
 // countText is Count for a query with a text.

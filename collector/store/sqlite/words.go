@@ -39,8 +39,8 @@ const (
 	fillRetry = time.Second
 	// fillGather is how long messages gather before they are taken in: a transaction costs as much as some dozens of them.
 	fillGather = 50 * time.Millisecond
-	// yielding is how much longer than it worked the filling rests while the store's writer is busy all the time.
-	yielding = 8
+	// yielding is how much longer than it worked the filling rests while somebody waits for the store's writer all the time.
+	yielding = 12
 	// mergePages is how many pages one step of a merge writes.
 	mergePages = 2000
 )
@@ -50,7 +50,7 @@ type words struct {
 	file  string
 	read  *reader // of the store's file
 	write func(context.Context, *job) error
-	busy  func() time.Duration // how long the store's writer has been committing, in all
+	busy  func() time.Duration // how long the store's writer has been committing while others waited for it, in all
 	lag   lag
 
 	mu     sync.Mutex
@@ -101,7 +101,11 @@ func openWords(ctx context.Context, file string) (*words, error) {
 	}
 	w.db = db
 	if err := w.prepare(ctx); err != nil {
-		return nil, errors.Join(err, w.closeFile())
+		hint := " (it may be deleted, and is made again)"
+		if errors.Is(err, errNotWords) {
+			hint = ""
+		}
+		return nil, fmt.Errorf("search index %s%s: %w", filepath.Base(w.file), hint, errors.Join(err, w.closeFile()))
 	}
 	return w, nil
 }
@@ -126,7 +130,7 @@ var wordsTables = []string{
 
 func (w *words) prepare(ctx context.Context) error {
 	if err := w.makeTables(ctx); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(w.file), err)
+		return err
 	}
 	for _, s := range []struct {
 		stmt  **sql.Stmt
@@ -151,7 +155,7 @@ func (w *words) prepare(ctx context.Context) error {
 }
 
 // errNotWords says that the index's place is taken.
-var errNotWords = errors.New("this is no search index of a store, which should be here: move it away")
+var errNotWords = errors.New("it is none, but somebody's database: move it away")
 
 // makeTables makes what is missing, and what is of another version anew.
 func (w *words) makeTables(ctx context.Context) error {
@@ -220,7 +224,7 @@ func (w *words) signal() {
 }
 
 // run fills the index whenever there is something to take in. It works little by little, and rests in between: not at all
-// while the store's writer has nothing to do, and for many times as long as it worked while that is busy.
+// while nobody waits for the store's writer, and for many times as long as it worked while somebody always does.
 func (w *words) run(ctx context.Context) {
 	defer close(w.done)
 	timer := time.NewTimer(0)
@@ -255,8 +259,7 @@ func (w *words) run(ctx context.Context) {
 	}
 }
 
-// rest says how long to rest after having worked so long. Since and busy are when that was last asked, and how long the
-// writer had been busy by then.
+// rest says how long to rest after having worked so long. Since and busy are when that was last asked, and what w.busy said.
 func (w *words) rest(worked time.Duration, since *time.Time, busy *time.Duration) time.Duration {
 	now, nowBusy := time.Now(), w.busy()
 	share := 0.0
@@ -267,20 +270,23 @@ func (w *words) rest(worked time.Duration, since *time.Time, busy *time.Duration
 	return time.Duration(float64(worked) * yielding * share * share)
 }
 
-// prune removes from the store what the index has taken in of reindex.
+// prune removes from the store what the index has taken in of reindex. What fails now is done the next time.
 func (w *words) prune(ctx context.Context) {
 	w.mu.Lock()
 	var change int64
 	err := w.conn.QueryRowContext(ctx, `SELECT change FROM filled`).Scan(&change)
+	pruned := w.pruned
 	w.mu.Unlock()
-	if err != nil || change == w.pruned {
+	if err != nil || change == pruned {
 		return
 	}
-	// What fails now is done the next time.
-	if w.write(ctx, &job{apply: func(t *transaction) error {
+	err = w.write(ctx, &job{apply: func(t *transaction) error {
 		_, err := t.conn.ExecContext(context.Background(), `DELETE FROM reindex WHERE seq <= ?`, change)
 		return err
-	}}) == nil {
+	}})
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.pruned = change
 	}
 }
@@ -302,7 +308,12 @@ func (w *words) fill(ctx context.Context, rows int) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer tx.Rollback()
+	defer func() {
+		if err != nil {
+			clear(w.spaces) // of which some may be of this transaction
+		}
+		_ = tx.Rollback() // does nothing after Commit
+	}()
 	at, err := w.position(ctx)
 	if err != nil {
 		return false, err
@@ -329,7 +340,9 @@ func (w *words) fill(ctx context.Context, rows int) (more bool, err error) {
 			return false, err
 		}
 		docs = append(docs, some.docs...)
-		next = max(next, some.last)
+		if next = some.last; next == 0 {
+			next = at.messages // there are none
+		}
 	}
 	if err := w.add(ctx, docs); err != nil {
 		return false, err

@@ -304,7 +304,7 @@ func (m *modeller) views(facts int) views {
 				number = msg.Index
 			} else {
 				number++
-				msg.Index = number
+				msg.Index, msg.Placed = number, true
 			}
 			votedAs := index
 			if turn := s.messages[index].turn; turn != 0 {

@@ -14,10 +14,7 @@ import (
 // Run tests the stores that open returns: each empty, or at least without the projects "shop" and "other", and closed by
 // the test.
 func Run(t *testing.T, open func(t *testing.T) collector.Store) {
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, *store)
-	}{
+	runAll(t, open, []test{
 		{"AppendIsIdempotent", testAppendIsIdempotent},
 		{"AppendCountsRepetitionsWithinABatch", testAppendCountsRepetitionsWithinABatch},
 		{"AppendStoresAllOrNothing", testAppendStoresAllOrNothing},
@@ -61,6 +58,15 @@ func Run(t *testing.T, open func(t *testing.T) collector.Store) {
 		{"EraseKeepsCountsAndForgetsThePerson", testEraseKeepsCountsAndForgetsThePerson},
 		{"RetainTakesWhatIsOld", testRetainTakesWhatIsOld},
 		{"BackupIsAllThereIs", testBackupIsAllThereIs},
+		{"ReadyThenClosed", testReadyThenClosed},
+		{"ViewsDoNotDependOnArrival", testViewsDoNotDependOnArrival},
+	})
+	RunSearcher(t, open)
+}
+
+// RunSearcher is the part of [Run] that is about finding conversations.
+func RunSearcher(t *testing.T, open func(t *testing.T) collector.Store) {
+	runAll(t, open, []test{
 		{"SearchFindsByWhatIsKnown", testSearchFindsByWhatIsKnown},
 		{"SearchPages", testSearchPages},
 		{"SearchFindsByText", testSearchFindsByText},
@@ -70,9 +76,16 @@ func Run(t *testing.T, open func(t *testing.T) collector.Store) {
 		{"SearchEqualsAScan", testSearchEqualsAScan},
 		{"ConversationByID", testConversationByID},
 		{"RunsAddUp", testRunsAddUp},
-		{"ReadyThenClosed", testReadyThenClosed},
-		{"ViewsDoNotDependOnArrival", testViewsDoNotDependOnArrival},
-	} {
+	})
+}
+
+type test struct {
+	name string
+	run  func(*testing.T, *store)
+}
+
+func runAll(t *testing.T, open func(t *testing.T) collector.Store, tests []test) {
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := &store{Store: open(t), t: t}
 			t.Cleanup(func() {
