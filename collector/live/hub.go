@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/ingest"
 )
 
 // queueSize is how many events may wait for one who watches.
@@ -137,17 +138,17 @@ func (h *Hub) publish(name string, facts []collector.Fact) {
 	}
 }
 
-// store is a store that tells a hub what it has stored.
-type store struct {
-	collector.Store
+// told tells a hub what was stored.
+type told struct {
+	ingest.Appender
 	hub *Hub
 }
 
-// Store returns a store that does what s does, and tells the hub what was stored.
-func (h *Hub) Store(s collector.Store) collector.Store { return store{s, h} }
+// Told returns an appender that does what next does, and tells the hub what was stored.
+func (h *Hub) Told(next ingest.Appender) ingest.Appender { return told{next, h} }
 
-func (s store) Append(ctx context.Context, project string, batch collector.Batch) (collector.Appended, error) {
-	got, err := s.Store.Append(ctx, project, batch)
+func (s told) Append(ctx context.Context, project string, batch collector.Batch) (collector.Appended, error) {
+	got, err := s.Appender.Append(ctx, project, batch)
 	if err == nil && got.Stored > 0 {
 		s.hub.publish(project, batch.Facts)
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/ingest"
 	"github.com/openalign/align/collector/live"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
@@ -29,7 +30,7 @@ const (
 )
 
 // kept is a store that stores nothing, and says that all of it was new.
-type kept struct{ collector.Store }
+type kept struct{ ingest.Appender }
 
 func (kept) Append(_ context.Context, _ string, batch collector.Batch) (collector.Appended, error) {
 	return collector.Appended{Stored: len(batch.Facts)}, nil
@@ -38,11 +39,11 @@ func (kept) Append(_ context.Context, _ string, batch collector.Batch) (collecto
 // teller appends messages, each under an id of its own.
 type teller struct {
 	t     *testing.T
-	store collector.Store
+	store ingest.Appender
 	n     int
 }
 
-func newTeller(t *testing.T, hub *live.Hub) *teller { return &teller{t: t, store: hub.Store(kept{})} }
+func newTeller(t *testing.T, hub *live.Hub) *teller { return &teller{t: t, store: hub.Told(kept{})} }
 
 func (s *teller) append(project string, facts ...collector.Fact) {
 	s.t.Helper()

@@ -16,6 +16,7 @@ import (
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/agents"
 	"github.com/openalign/align/collector/conversations"
+	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/export/ultimate"
 	"github.com/openalign/align/collector/ingest"
@@ -55,11 +56,13 @@ type Options struct {
 	PublicURL string
 	// AccessLog logs every request at info, not only those that were refused.
 	AccessLog bool
+	// Dashboard is served to browsers, and told what is stored; nil for none.
+	Dashboard *dashboard.Dashboard
 }
 
 // Server serves a [collector.Store] over HTTP: it takes events in, gives conversations back, and says how it is. Everything
-// but its health and Agnost's dialect needs a key, though metrics do not for who asks on the same machine. It is safe for
-// concurrent use.
+// but its health and Agnost's dialect needs a key, though metrics do not for who asks on the same machine. The dashboard asks
+// for a session instead. It is safe for concurrent use.
 //
 //	POST /ingestion.v1alpha.IngestionService/CollectEvents      ingest keys
 //	     /{application}/conversation                            ingest keys; see package acro
@@ -72,6 +75,7 @@ type Options struct {
 //	     /align.v1.QualityService/{GetQuality,ListFindings,ListSetAside}     read keys
 //	     /align.v1.MetricsService/{GetMetrics,ListMetrics,ExplainMetric}     read keys, where the store has digests
 //	     /align.v1.AdminService/{EraseUser,ListAudit}                        admin keys
+//	     /dashboard/  /                                         browsers that are signed in; see package dashboard
 //	     /align.v1.ExportService/{ListExports,GetExport,VerifyExport}        read keys
 //	     /data-export/v2/get-signed-urls                                     read keys; see package export/ultimate
 //	GET  /exports/v1/{file}    read keys, and links that one of them was given
@@ -81,7 +85,8 @@ type Options struct {
 type Server struct {
 	ready    readiness
 	ingest   *ingest.Handler
-	takers   []*ingest.Taker // of the other dialects
+	takers   []*ingest.Taker      // of the other dialects
+	pages    *dashboard.Dashboard // nil for none
 	handler  http.Handler
 	draining atomic.Bool
 	live     live.Hub
@@ -96,10 +101,12 @@ func New(store collector.Store, opts Options) *Server {
 	idle := cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout)
 
 	stopping, stop := context.WithCancel(context.Background())
-	s := &Server{ready: readiness{ask: store.Ready, log: log}, stop: stop}
-	views := store
-	store = s.live.Store(store)
-	s.ingest = ingest.New(store, log)
+	s := &Server{ready: readiness{ask: store.Ready, log: log}, pages: opts.Dashboard, stop: stop}
+	appender := s.live.Told(store)
+	if opts.Dashboard != nil {
+		appender = opts.Dashboard.Watch(appender)
+	}
+	s.ingest = ingest.New(appender, log)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -125,14 +132,14 @@ func New(store collector.Store, opts Options) *Server {
 			mux.Handle(strings.TrimSuffix(path, "/"), handler) // or the mux would redirect there
 		}
 	}
-	s.conversations = conversations.New(store, conversations.Options{IdleTimeout: idle, Agents: opts.Agents, Logger: log})
+	s.conversations = conversations.New(told{store, appender}, conversations.Options{IdleTimeout: idle, Agents: opts.Agents, Logger: log})
 	service(collector.ScopeRead)(s.conversations.Handler())
 	service(collector.ScopeRead)(live.New(&s.live, stopping))
 	service(collector.ScopeRead)(operations.NewQuality(store, log))
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
 	digests := opts.Digests
 	if digests == nil {
-		digests, _ = views.(numbers.Store)
+		digests, _ = store.(numbers.Store)
 	}
 	if digests != nil {
 		service(collector.ScopeRead)(numbers.NewService(&numbers.Engine{Store: digests, Idle: idle}, log))
@@ -145,6 +152,10 @@ func New(store collector.Store, opts Options) *Server {
 	}
 	metrics := newMetrics(store, s.IngestedByDialect)
 	mux.Handle("GET /metrics", metrics.handler(func(next http.Handler) http.Handler { return require(collector.ScopeAdmin, next) }))
+	if opts.Dashboard != nil {
+		mux.Handle(dashboard.Path, opts.Dashboard)
+		mux.Handle("GET /{$}", http.RedirectHandler(dashboard.Path, http.StatusSeeOther))
+	}
 	// A mux of its own: a path with a wildcard in front would conflict with those that end in one.
 	rest := http.NewServeMux()
 	rest.Handle(acro.Pattern, fromPages(acro.New(s.taker("acro"), store, maySend)))
@@ -159,14 +170,27 @@ func New(store collector.Store, opts Options) *Server {
 	return s
 }
 
+// told is a store that appends by way of who is told of it.
+type told struct {
+	collector.Store
+	to ingest.Appender
+}
+
+func (t told) Append(ctx context.Context, project string, batch collector.Batch) (collector.Appended, error) {
+	return t.to.Append(ctx, project, batch)
+}
+
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Drain makes the server say that it is not ready, so that whoever balances load sends it no more. It still serves, but for
-// streams, which end.
+// Drain makes the server say that it is not ready, so that whoever balances load sends it no more. It still serves, but
+// what would go on for ever, such as the live page, ends.
 func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.stop()
+	if s.pages != nil {
+		s.pages.Drain()
+	}
 }
 
 // Close waits until the chats under way are recorded, or ctx ends. Its time is after the HTTP server's own, and before the

@@ -59,15 +59,15 @@ func (f *filterFlags) request(now time.Time) (*alignv1.SearchConversationsReques
 		return nil, fmt.Errorf("--limit must be 1 or more")
 	}
 	var err error
-	if req.StartFrom, err = timeFlag("--since", f.Since, now); err != nil {
+	if req.StartFrom, err = readTime("--since", f.Since, now); err != nil {
 		return nil, err
 	}
-	req.StartBefore, err = timeFlag("--until", f.Until, now)
+	req.StartBefore, err = readTime("--until", f.Until, now)
 	return req, err
 }
 
-// timeFlag reads a time, a day or how long ago.
-func timeFlag(name, value string, now time.Time) (*timestamppb.Timestamp, error) {
+// readTime reads a time, a day or how long ago.
+func readTime(name, value string, now time.Time) (*timestamppb.Timestamp, error) {
 	if value == "" {
 		return nil, nil
 	}

@@ -291,7 +291,7 @@ func TestTimesOfFlags(t *testing.T) {
 	for value, want := range map[string]time.Time{
 		"24h": now.Add(-24 * time.Hour), "2026-03-01": time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), "2026-03-01T10:00:00Z": time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC),
 	} {
-		if got, err := timeFlag("--since", value, now); err != nil || !got.AsTime().Equal(want) {
+		if got, err := readTime("--since", value, now); err != nil || !got.AsTime().Equal(want) {
 			t.Errorf("%s: %v, %v", value, got, err)
 		}
 	}

@@ -20,12 +20,17 @@ type dataFlag struct {
 // file is the database in the data folder.
 func (d dataFlag) file() string { return filepath.Join(d.Data, databaseFile) }
 
-func (d dataFlag) open(ctx context.Context) (collector.Store, error) {
+func (d dataFlag) open(ctx context.Context) (*sqlite.Store, error) {
 	return sqlite.Open(ctx, d.file())
 }
 
 // with opens the store, does something with it and closes it.
 func (d dataFlag) with(ctx context.Context, do func(collector.Store) error) error {
+	return d.withStore(ctx, func(store *sqlite.Store) error { return do(store) })
+}
+
+// withStore is with for what only this store can do.
+func (d dataFlag) withStore(ctx context.Context, do func(*sqlite.Store) error) error {
 	store, err := d.open(ctx)
 	if err != nil {
 		return err

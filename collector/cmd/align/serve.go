@@ -9,15 +9,18 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/agents"
+	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/retain"
 	"github.com/openalign/align/collector/server"
+	"github.com/openalign/align/collector/store/sqlite"
 )
 
 type serveCommand struct {
@@ -33,8 +36,8 @@ type serveCommand struct {
 	CORSOrigin  []string          `help:"Origin whose browser pages may send events, such as https://chat.example; may be repeated (default: none)." name:"cors-origin" placeholder:"URL"`
 	TLSCert     string            `help:"Certificate, with its chain, in PEM; loaded again when it changes (default: plain HTTP)." name:"tls-cert" type:"path" placeholder:"FILE"`
 	TLSKey      string            `help:"Its key, in PEM." name:"tls-key" type:"path" placeholder:"FILE"`
+	PublicURL   *url.URL          `help:"How this server is reached where something stands between, such as https://align.example.com: what links begin with, and whether cookies are for secure connections (default: the address that was used)." name:"public-url" placeholder:"URL"`
 	ExportGrace time.Duration     `help:"A day's export is final this long after midnight UTC and the idle timeout; events that come later are in a later day's late file (default ${default})." default:"30m" placeholder:"DURATION"`
-	PublicURL   string            `help:"What links to exported files begin with, such as https://collector.example (default: the address their client used)." name:"public-url" placeholder:"URL"`
 	AccessLog   bool              `help:"Log every request, not only those refused. No line holds content or keys."`
 	DrainDelay  time.Duration     `help:"After SIGTERM, serve on for this long while /readyz says 503, so that a load balancer notices (default ${default})." default:"0s" placeholder:"DURATION"`
 	Shutdown    time.Duration     `help:"How long requests under way may take to finish after that (default ${default})." default:"20s" placeholder:"DURATION"`
@@ -53,6 +56,9 @@ func (c *serveCommand) Validate() error {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if u := c.PublicURL; u != nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" || u.User != nil) {
+		return errors.New("--public-url must be an address such as https://align.example.com, without a path")
 	}
 	if c.ExportGrace <= 0 {
 		return errors.New("--export-grace must be more than nothing: events take a while to arrive")
@@ -84,10 +90,8 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if switched, ok := store.(interface {
-		SetDetector(ctx context.Context, on bool) error
-	}); ok && c.Detector != "" {
-		if err := switched.SetDetector(ctx, c.Detector == "on"); err != nil {
+	if c.Detector != "" {
+		if err := store.SetDetector(ctx, c.Detector == "on"); err != nil {
 			return errors.Join(err, store.Close())
 		}
 	}
@@ -97,9 +101,18 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	}
 	fmt.Fprintf(std.out, "listening on %s://%s\n", scheme, listener.Addr())
 	if first {
-		fmt.Fprintf(std.err, "Nothing is open without a key. Make one for your app, and one to look at what arrives:\n"+
-			"  align keys create --project NAME --scope ingest --data %[1]q\n"+
-			"  align keys create --project NAME --scope read --data %[1]q\n", c.Data)
+		link, err := dashboard.Link(ctx, store, "", collector.ScopeAdmin)
+		if err != nil {
+			return errors.Join(err, listener.Close(), store.Close())
+		}
+		base := scheme + "://" + listener.Addr().String()
+		if c.PublicURL != nil {
+			base = c.PublicURL.Scheme + "://" + c.PublicURL.Host
+		}
+		fmt.Fprintf(std.err, "Nothing is open without a key. This link signs in one browser, once, within %d minutes; there you make keys and look:\n"+
+			"  %s%s\nOr make a key for your app, and one to look at what arrives, here:\n"+
+			"  align keys create --project NAME --scope ingest --data %[4]q\n"+
+			"  align keys create --project NAME --scope read --data %[4]q\n", int(dashboard.LinkLifetime.Minutes()), base, link, c.Data)
 	}
 	return c.serve(ctx, listener, tlsConfig, store, agents, log)
 }
@@ -123,13 +136,15 @@ func (c *serveCommand) firstStart() bool {
 
 // serve serves until ctx ends. The store closes last: whatever was acknowledged is in it, and so is what requests under
 // way still bring.
-func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store collector.Store, agents *agents.Set, log *slog.Logger) error {
-	exportStore, ok := store.(collector.ExportStore)
-	if !ok {
-		return errors.Join(errors.New("this store keeps no exports"), store.Close(), listener.Close())
+func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, store *sqlite.Store, agents *agents.Set, log *slog.Logger) error {
+	exports := export.New(store, export.Config{IdleTimeout: c.IdleTimeout, Grace: c.ExportGrace, Logger: log})
+	public := ""
+	if c.PublicURL != nil {
+		public = c.PublicURL.Scheme + "://" + c.PublicURL.Host
 	}
-	exports := export.New(exportStore, export.Config{IdleTimeout: c.IdleTimeout, Grace: c.ExportGrace, Logger: log})
-	handler := server.New(store, server.Options{Exports: exports, PublicURL: c.PublicURL, IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Agents: agents, Logger: log, RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog})
+	pages := dashboard.New(store, dashboard.Options{IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Exports: exports, Agents: agents.Names(), Logger: log})
+	handler := server.New(store, server.Options{Exports: exports, PublicURL: public, IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Agents: agents, Logger: log,
+		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog, Dashboard: pages})
 	httpServer := server.HTTP(handler, log)
 
 	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
