@@ -137,6 +137,9 @@ var operators = map[string]func(out []int64, args [][]int64){
 			}
 			out[i] = 0
 			for _, y := range args[1:] {
+				if y[i] == null && out[i] == 0 {
+					out[i] = null
+				}
 				if x == y[i] {
 					out[i] = 1
 				}

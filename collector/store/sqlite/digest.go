@@ -25,6 +25,8 @@ const (
 	digestYield = time.Second
 	// digestTell bounds how many that wait are counted for Stats.
 	digestTell = 10_000
+	// knownGroups is how many descriptions of sessions are remembered while digests are read.
+	knownGroups = 4096
 	// renewChunk is how many digests are made due at a time when the rules have changed.
 	renewChunk = 1000
 )
@@ -428,15 +430,29 @@ func (s *Store) digestStats(stats *collector.StoreStats) {
 // caller's until yield returns.
 func (s *Store) Digests(ctx context.Context, project string, window digests.Window, yield func(*digests.Digest) error) error {
 	from, to := unixNano(window.From), unixNano(window.To)
-	statement := map[digests.By]*sql.Stmt{digests.ByStart: s.read.digestsByStart, digests.ByEnd: s.read.digestsByEnd, digests.ByActivity: s.read.digestsByActivity}[window.By]
+	statements := map[digests.By][2]*sql.Stmt{digests.ByStart: s.read.digestsByStart, digests.ByEnd: s.read.digestsByEnd, digests.ByActivity: s.read.digestsByActivity}[window.By]
 	var d digests.Digest
 	var numbers, texts sql.RawBytes
-	return s.each(ctx, statement, []any{&d.ID, &d.Start, &d.Last, &d.UserID, &numbers, &texts}, func() error {
-		if err := errors.Join(d.ParseNumbers(numbers), d.Groups.Decode(texts)); err != nil {
+	groups := map[string]digests.Groups{} // most sessions are described like some others
+	statement, into := statements[0], []any{&d.Start, &d.Last, &d.UserID, &numbers}
+	if window.Groups {
+		statement, into = statements[1], []any{&d.ID, &d.Start, &d.Last, &d.UserID, &numbers, &texts}
+	}
+	return s.each(ctx, statement, into, func() error {
+		err := d.ParseNumbers(numbers)
+		if known, ok := groups[string(texts)]; ok {
+			d.Groups = known
+		} else if window.Groups {
+			err = errors.Join(err, d.Groups.Decode(texts))
+			if len(groups) < knownGroups {
+				groups[string(texts)] = d.Groups
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("sqlite: digests: %w", err)
 		}
 		return yield(&d)
-	}, project, from, to, window.Groups)
+	}, project, from, to)
 }
 
 // Activity of users without the rest of their digests. What they yield is theirs, and only valid until yield returns.

@@ -19,9 +19,10 @@ type reader struct {
 
 	conversations, conversation, messages, message, number, runs, runTags, exists, totals, user, keyByHash, hasProject, keys, setAside *sql.Stmt
 
-	own                                                            *digestReader
-	due, dueCount, digestsByStart, digestsByEnd, digestsByActivity *sql.Stmt
-	userActivity, firstSeen, userPlaces, cameBack                  *sql.Stmt
+	own                                             *digestReader
+	due, dueCount                                   *sql.Stmt
+	digestsByStart, digestsByEnd, digestsByActivity [2]*sql.Stmt // without and with groups
+	userActivity, firstSeen, userPlaces, cameBack   *sql.Stmt
 }
 
 // Columns of the latest vote v that stands, in the order in which shownVote takes them, and of conversations in that in which
@@ -114,12 +115,6 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 			WHERE project = ?1 AND seq < ?2 AND ?3 IN ('', reason) ORDER BY seq DESC LIMIT ?5`},
 		{&r.due, `SELECT seq, project, id, changed FROM sessions INDEXED BY sessions_changed WHERE changed <> digested AND seq > ? ORDER BY seq LIMIT ?`},
 		{&r.dueCount, `SELECT count(*) FROM (SELECT 1 FROM sessions INDEXED BY sessions_changed WHERE changed <> digested LIMIT ?)`},
-		{&r.digestsByStart, `SELECT iif(?4, session_id, ''), start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
-			WHERE project = ?1 AND start_time >= ?2 AND start_time < ?3`},
-		{&r.digestsByEnd, `SELECT iif(?4, session_id, ''), start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests
-			WHERE project = ?1 AND last_activity >= ?2 AND last_activity < ?3`},
-		{&r.digestsByActivity, `SELECT iif(?4, session_id, ''), start_time, last_activity, user_id, numbers, iif(?4, texts, '') FROM session_digests INDEXED BY session_digests_end
-			WHERE project = ?1 AND last_activity >= ?2 AND start_time < ?3`},
 		{&r.userActivity, `SELECT user_id, start_time, last_activity, days FROM session_digests INDEXED BY session_digests_active
 			WHERE project = ? AND last_activity >= ? AND start_time < ? AND user_id <> '' AND test = 0`},
 		{&r.firstSeen, `SELECT user_id, min(start_time), min(first_day) FROM session_digests INDEXED BY session_digests_user
@@ -132,6 +127,20 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 	} {
 		if *s.stmt, err = db.PrepareContext(ctx, s.query); err != nil {
 			return nil, errors.Join(err, db.Close())
+		}
+	}
+	for groups, columns := range []string{"start_time, last_activity, user_id, numbers", "session_id, start_time, last_activity, user_id, numbers, texts"} {
+		for _, s := range []struct {
+			stmt  **sql.Stmt
+			where string
+		}{
+			{&r.digestsByStart[groups], `session_digests WHERE project = ? AND start_time >= ? AND start_time < ?`},
+			{&r.digestsByEnd[groups], `session_digests WHERE project = ? AND last_activity >= ? AND last_activity < ?`},
+			{&r.digestsByActivity[groups], `session_digests INDEXED BY session_digests_end WHERE project = ? AND last_activity >= ? AND start_time < ?`},
+		} {
+			if *s.stmt, err = db.PrepareContext(ctx, "SELECT "+columns+" FROM "+s.where); err != nil {
+				return nil, errors.Join(err, db.Close())
+			}
 		}
 	}
 	r.own = new(digestReader)
