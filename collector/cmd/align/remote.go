@@ -29,6 +29,8 @@ func (f *remoteFlags) client() (alignv1connect.ConversationServiceClient, error)
 		return nil, errors.New("--host must be an http or https URL")
 	case u.Scheme == "http" && !f.Insecure && !thisMachine(u.Hostname()):
 		return nil, errors.New("--host: plain http to another machine lets others read the key: use https, or --insecure")
+	case f.Key == "":
+		return nil, errors.New("--key is empty")
 	case strings.ContainsFunc(f.Key, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return nil, errors.New("--key holds characters that no key has")
 	}
