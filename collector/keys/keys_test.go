@@ -76,7 +76,7 @@ func TestKeysNeedAProjectAndAScope(t *testing.T) {
 func TestRequireLetsOnlyTheRightKeysThrough(t *testing.T) {
 	f := finder{keys: make(map[[32]byte]collector.Key)}
 	secret := make(map[collector.Scope]string)
-	for _, scope := range []collector.Scope{collector.ScopeIngest, collector.ScopeRead, collector.ScopeAdmin} {
+	for _, scope := range []collector.Scope{collector.ScopeIngest, collector.ScopeRead, collector.ScopeChat, collector.ScopeAdmin} {
 		s, key := newKey(t, scope)
 		f.keys[key.Hash], secret[scope] = key, s
 	}
@@ -93,6 +93,13 @@ func TestRequireLetsOnlyTheRightKeysThrough(t *testing.T) {
 		{collector.ScopeRead, "Bearer " + secret[collector.ScopeAdmin], 200, ""},
 		{collector.ScopeRead, "Bearer " + secret[collector.ScopeRead], 200, ""},
 		{collector.ScopeRead, "Bearer " + ingest, 403, "permission_denied"},
+		{collector.ScopeIngest, "Bearer " + secret[collector.ScopeChat], 200, ""},
+		{collector.ScopeRead, "Bearer " + secret[collector.ScopeChat], 200, ""},
+		{collector.ScopeChat, "Bearer " + secret[collector.ScopeChat], 200, ""},
+		{collector.ScopeAdmin, "Bearer " + secret[collector.ScopeChat], 403, "permission_denied"},
+		{collector.ScopeChat, "Bearer " + secret[collector.ScopeAdmin], 200, ""},
+		{collector.ScopeChat, "Bearer " + secret[collector.ScopeRead], 403, "permission_denied"},
+		{collector.ScopeChat, "Bearer " + ingest, 403, "permission_denied"},
 		{collector.ScopeAdmin, "Bearer " + ingest, 403, "permission_denied"},
 		{collector.ScopeIngest, "", 401, "unauthenticated"},
 		{collector.ScopeIngest, ingest, 401, "unauthenticated"},

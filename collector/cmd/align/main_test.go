@@ -13,7 +13,7 @@ import (
 )
 
 func TestKeysCreatePrintsTheKeyAloneAndKeepsItsHash(t *testing.T) {
-	for _, scope := range []collector.Scope{collector.ScopeIngest, collector.ScopeRead, collector.ScopeAdmin} {
+	for _, scope := range []collector.Scope{collector.ScopeIngest, collector.ScopeRead, collector.ScopeChat, collector.ScopeAdmin} {
 		t.Run(string(scope), func(t *testing.T) {
 			data := filepath.Join(t.TempDir(), "not", "there", "yet")
 			var out, diagnostics bytes.Buffer
@@ -73,6 +73,8 @@ func TestWrongCommandLinesSayWhatIsWrong(t *testing.T) {
 		"serve --agnost org --data " + t.TempDir():          "--agnost",
 		"serve --retain 0d":                                 "--retain",
 		"serve --tls-cert cert.pem":                         "--tls-key",
+		"serve --config missing.toml --data " + t.TempDir(): "missing.toml",
+		"conversations list --key=":                         "--key",
 		"serve --rate-limit -1":                             "--rate-limit",
 		"replay --idle 0s":                                  "--idle",
 		"replay --project p":                                "--idle",
