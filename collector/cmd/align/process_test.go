@@ -370,6 +370,9 @@ func TestServeSpeaksOfKeysOnFirstStartOnly(t *testing.T) {
 		if got := strings.Contains(p.stderr.String(), "align keys create --project NAME --scope ingest"); got != want {
 			t.Errorf("start %d: spoke of keys: %v, want %v\n%s", start, got, want, p.stderr)
 		}
+		if got := strings.Contains(p.stderr.String(), p.url+"/dashboard/enter?link="); got != want {
+			t.Errorf("start %d: printed a link: %v, want %v\n%s", start, got, want, p.stderr)
+		}
 	}
 }
 
