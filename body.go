@@ -1,12 +1,11 @@
 package align
 
 import (
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"io"
 	"sync"
 
+	"github.com/openalign/align/internal/gzip"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -15,7 +14,7 @@ import (
 type body struct {
 	chunks [][]byte
 	size   int64
-	packed *bytes.Buffer // holds the only chunk of a compressed body; nil for a plain one
+	packed *[]byte // holds the only chunk of a compressed body; nil for a plain one
 }
 
 // minPacked is the size below which compressing is not worth it: such a body fits into one packet as it is.
@@ -34,27 +33,25 @@ func newBody(b *batch, compress bool) *body {
 }
 
 var (
-	packers   = sync.Pool{New: func() any { w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed); return w }}
-	packedFor = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	packers   = sync.Pool{New: func() any { return new(gzip.Writer) }}
+	packedFor = sync.Pool{New: func() any { return new([]byte) }}
 )
 
 // pack returns b compressed, nil if it cannot be read.
 func (b *body) pack() *body {
-	out := packedFor.Get().(*bytes.Buffer)
-	out.Reset()
-	w := packers.Get().(*gzip.Writer)
+	w, out := packers.Get().(*gzip.Writer), packedFor.Get().(*[]byte)
 	defer packers.Put(w)
-	w.Reset(out)
+	w.Begin((*out)[:0])
 	if !guard(func() {
 		for _, chunk := range b.chunks {
-			w.Write(chunk) // to memory: does not fail
+			w.Write(chunk)
 		}
 	}) {
 		packedFor.Put(out)
 		return nil
 	}
-	w.Close()
-	return &body{chunks: [][]byte{out.Bytes()}, size: int64(out.Len()), packed: out}
+	*out = w.End()
+	return &body{chunks: [][]byte{*out}, size: int64(len(*out)), packed: out}
 }
 
 // release ends the body. No attempt may be under way.

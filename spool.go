@@ -622,10 +622,6 @@ func (s *spool) syncDirty() {
 	for _, seg := range segs {
 		seg.file.dirty = false
 	}
-	segs = slices.DeleteFunc(segs, func(seg *segment) bool { return seg.refs == 0 })
-	for _, seg := range segs {
-		seg.refs++ // it must not be removed meanwhile
-	}
 	if names {
 		mu.Unlock()
 		err := s.fs.syncDir()
@@ -636,21 +632,18 @@ func (s *spool) syncDirty() {
 		}
 	}
 	for _, seg := range segs {
-		if seg.refs > 1 { // somebody still needs it
+		if seg.refs > 0 { // else it is settled
 			s.syncSegment(seg)
-		}
-		s.buf.unref(seg)
-		if len(s.surplus) > 0 {
-			signal(s.wake)
 		}
 	}
 }
 
-// syncSegment syncs one segment, wherever it is by now: while others were synced it may have been unmapped. It gives up the
-// lock meanwhile.
+// syncSegment syncs one segment, wherever it is by now: only while it is its turn is it kept where it is, lest a slow disk
+// keep all of them in memory. It gives up the lock meanwhile.
 func (s *spool) syncSegment(seg *segment) {
 	f := seg.file
 	file := f.file
+	seg.refs++ // it must not be removed meanwhile
 	if file != nil {
 		f.pins++
 	}
@@ -668,6 +661,10 @@ func (s *spool) syncSegment(seg *segment) {
 	if err != nil {
 		s.fail("sync", err)
 		s.buf.sealTail(seg)
+	}
+	s.buf.unref(seg)
+	if len(s.surplus) > 0 {
+		signal(s.wake)
 	}
 }
 

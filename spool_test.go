@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -547,6 +548,69 @@ func TestSyncAlwaysReturnsAfterTheSync(t *testing.T) {
 		t.Errorf("%d syncs for 640 calls: none was shared", n)
 	}
 	finish(t, c)
+}
+
+// slowDisk is a disk that takes no sync until it is told to.
+type slowDisk struct {
+	spoolFS
+	goOn chan struct{}
+}
+
+func (d slowDisk) create(name string, size int) (spoolFile, error) {
+	f, err := d.spoolFS.create(name, size)
+	return slowFile{f, d}, err
+}
+
+type slowFile struct {
+	spoolFile
+	disk slowDisk
+}
+
+func (f slowFile) sync() error {
+	<-f.disk.goOn
+	return f.spoolFile.sync()
+}
+
+func TestDeliveredFilesGoWhileTheDiskIsSlowToSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		disk := slowDisk{osFS{dir}, make(chan struct{})}
+		var up atomic.Bool
+		rec := &recorder{answer: func(int, request) answer {
+			if up.Load() {
+				return answer{}
+			}
+			return answer{status: 503}
+		}}
+		c, err := newClientWith(Config{
+			ProjectID: "p1", APIKey: "k", SpoolDir: dir, SpoolMaxBytes: 4 << 20, Logger: discard, HTTPClient: rec.client(), IdleTimeout: -1,
+		}, func(string) spoolFS { return disk })
+		if err != nil {
+			t.Fatal(err)
+		}
+		const events = 600
+		for i := range events {
+			m := Message{SessionID: "s1", Index: i + 1, Role: RoleUser, Content: strings.Repeat("long ", 1000)}
+			if err := c.CreateMessage(bg, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * DefaultSpoolSync) // the sync of all of them has begun
+		up.Store(true)
+		time.Sleep(time.Hour)
+		if n := c.Stats().Delivered; n != events {
+			t.Errorf("%d events delivered, want %d", n, events)
+		}
+		s := c.buf.spool
+		s.buf.mu.Lock()
+		mapped := s.mapped
+		s.buf.mu.Unlock()
+		if most := len(s.buf.lanes) + maxSpares + maxSealedMaps; mapped > most {
+			t.Errorf("%d files are in memory, want at most %d", mapped, most)
+		}
+		close(disk.goOn)
+		finish(t, c)
+	})
 }
 
 func TestEventsInMemoryGoToTheSpoolAtClose(t *testing.T) {
