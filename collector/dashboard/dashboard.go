@@ -24,7 +24,7 @@ import (
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/export"
-	"github.com/openalign/align/collector/ingest"
+	"github.com/openalign/align/collector/live"
 	"github.com/openalign/align/collector/metrics"
 )
 
@@ -47,6 +47,8 @@ type Options struct {
 	// PublicURL is how browsers reach the server, such as https://align.example.com, where something stands between. With https
 	// cookies are for secure connections only, as they are behind TLS of our own.
 	PublicURL *url.URL
+	// Live tells what happens. Nil means that nothing does.
+	Live *live.Hub
 	// Exports are the files of the daily export; nil shows none.
 	Exports *export.Exporter
 	// Agents are the names of those that can be chatted with.
@@ -62,7 +64,7 @@ type Dashboard struct {
 	idle     time.Duration
 	public   *url.URL
 	log      *slog.Logger
-	live     *hub
+	live     *live.Hub
 	metrics  metrics.Engine
 	exports  *export.Exporter
 	agents   []string
@@ -75,7 +77,10 @@ type Dashboard struct {
 func New(store Store, opts Options) *Dashboard {
 	d := &Dashboard{
 		store: store, idle: cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout), public: opts.PublicURL,
-		log: cmp.Or(opts.Logger, slog.Default()), live: newHub(), exports: opts.Exports, agents: opts.Agents, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+		log: cmp.Or(opts.Logger, slog.Default()), live: opts.Live, exports: opts.Exports, agents: opts.Agents, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+	}
+	if d.live == nil {
+		d.live = live.NewHub()
 	}
 	d.metrics = metrics.Engine{Store: store, Idle: d.idle}
 	if d.public != nil {
@@ -139,12 +144,6 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	d.mux.ServeHTTP(w, r)
 }
-
-// Watch returns an appender that tells the live page what next has stored.
-func (d *Dashboard) Watch(next ingest.Appender) ingest.Appender { return watched{next, d.live} }
-
-// Drain ends what would go on for ever, so that the server can stop.
-func (d *Dashboard) Drain() { d.live.close() }
 
 // refusal is an answer that is not the page that was asked for.
 type refusal struct {

@@ -1,12 +1,16 @@
 package dashboard
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/live"
 )
 
 // Sessions as they happen: the newest ones as the store has them, and from then on what a script adds of server-sent events.
@@ -39,12 +43,12 @@ func (d *Dashboard) livePage(w http.ResponseWriter, r *http.Request, v *visit) e
 
 // liveEvents sends what happens until the browser leaves, is too slow, or may not look any more.
 func (d *Dashboard) liveEvents(w http.ResponseWriter, r *http.Request, v *visit) error {
-	watcher := d.live.watch(v.Project)
-	if watcher == nil {
+	watcher, err := d.live.Watch(v.Project)
+	if err != nil {
 		w.Header().Set("Retry-After", "10")
 		return &refusal{http.StatusServiceUnavailable, "Too many browsers watch already, or the server is stopping."}
 	}
-	defer d.live.leave(watcher)
+	defer watcher.Close()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // for a proxy that would wait for the end
 	out := http.NewResponseController(w)
@@ -61,24 +65,61 @@ func (d *Dashboard) liveEvents(w http.ResponseWriter, r *http.Request, v *visit)
 	if !send("retry: 2000\nevent: ready\ndata: {}\n\n") {
 		return nil
 	}
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
-	for {
-		select {
-		case <-r.Context().Done():
-			return nil
-		case <-beat.C:
+	for until := time.Now().Add(heartbeat); ; {
+		ctx, cancel := context.WithDeadline(r.Context(), until)
+		event, missed, err := watcher.Next(ctx)
+		cancel()
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
 			if now, err := d.visitOf(r); err != nil || now == nil || !send(": still here\n\n") {
 				return nil
 			}
-		case one, ok := <-watcher.events:
-			if !ok {
-				return nil
-			}
+			until = time.Now().Add(heartbeat)
+			continue
+		case err != nil, missed > 0: // one who missed something connects again, and looks at the list as it is
+			return nil
+		}
+		if one, ok := happeningOf(&event); ok {
 			text, err := json.Marshal(one) // one line, as JSON escapes those in texts
 			if err != nil || !send("data: %s\n\n", text) {
 				return nil
 			}
 		}
 	}
+}
+
+// maxLiveRunes is how much of a text is told.
+const maxLiveRunes = 200
+
+// happening is an event as browsers are told of it.
+type happening struct {
+	ID           string         `json:"id"`
+	Conversation string         `json:"conversation"`
+	Type         string         `json:"type"`
+	Time         time.Time      `json:"time"`
+	Role         string         `json:"role,omitempty"`
+	Text         string         `json:"text,omitempty"` // the beginning of what was said, or of a comment
+	Vote         string         `json:"vote,omitempty"`
+	User         string         `json:"user,omitempty"`
+	Title        string         `json:"title,omitempty"`
+	Concerns     []live.Concern `json:"concerns,omitempty"`
+}
+
+// happeningOf is what is told of an event, and whether it is about a conversation.
+func happeningOf(e *live.Event) (h happening, ok bool) {
+	h = happening{ID: e.ID, Conversation: e.Conversation, Type: e.Type, Time: e.Time, Role: e.Role, Text: brief(e.Text), User: brief(e.User),
+		Title: brief(e.Title), Concerns: e.Concerns}
+	if e.Type == collector.TypeFeedbackCreate {
+		h.Vote = map[collector.Vote]string{collector.VoteUp: "up", collector.VoteDown: "down", collector.VoteNone: "none"}[e.Vote]
+	}
+	return h, h.Conversation != ""
+}
+
+// brief is the beginning of a text.
+func brief(text string) string {
+	short, more := cut(text, maxLiveRunes)
+	if more {
+		short += "…"
+	}
+	return strings.ToValidUTF8(short, "\uFFFD")
 }

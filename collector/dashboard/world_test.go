@@ -26,6 +26,7 @@ import (
 	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/ingest"
 	"github.com/openalign/align/collector/keys"
+	"github.com/openalign/align/collector/live"
 	"github.com/openalign/align/collector/server"
 	"github.com/openalign/align/collector/store/sqlite"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
@@ -85,9 +86,10 @@ func newWorld(t testing.TB, opts dashboard.Options) *world {
 	w.exports = export.New(store, export.Config{Logger: slog.New(slog.DiscardHandler)})
 	opts.Exports = w.exports
 	opts.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	opts.Live = live.NewHub()
 	pages := dashboard.New(store, opts)
-	w.watched = pages.Watch(store)
-	w.server = server.New(store, server.Options{Logger: opts.Logger, Dashboard: pages})
+	w.watched = opts.Live.Told(store)
+	w.server = server.New(store, server.Options{Logger: opts.Logger, Live: opts.Live, Dashboard: pages})
 	w.web = httptest.NewUnstartedServer(w.server)
 	w.web.Config = server.HTTP(w.server, opts.Logger)
 	w.web.Start()

@@ -7,12 +7,12 @@ import (
 
 // eventOf returns what is shown of a fact.
 func eventOf(f *collector.Fact) (Event, bool) {
-	e := Event{Type: f.Event.GetType(), Time: f.Time}
+	e := Event{ID: f.ID, Type: f.Event.GetType(), Time: f.Time}
 	props := f.Event.GetProperties()
 	switch e.Type {
 	case collector.TypeSessionOpen, collector.TypeSessionClose, collector.TypeSessionUpdate:
 		m := props.GetSessionProperties()
-		e.Conversation, e.User = m.GetSessionId(), m.GetUserId()
+		e.Conversation, e.User, e.Title = m.GetSessionId(), m.GetUserId(), cut(m.GetSessionTitle())
 		if e.Type == collector.TypeSessionClose {
 			e.CloseReason = collector.CloseReason(m)
 		}

@@ -6,6 +6,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -16,13 +17,24 @@ import (
 // queueSize is how many events may wait for one who watches.
 const queueSize = 512
 
+// maxWatchers is how many may watch at once.
+const maxWatchers = 200
+
+// Errors of watching.
+var (
+	ErrFull   = errors.New("live: too many watch already")
+	ErrClosed = errors.New("live: the hub is closed")
+)
+
 // Event is something that was stored.
 type Event struct {
+	ID           string
 	Type         string // as the ingestion schema names it
 	Time         time.Time
 	Conversation string
 	User         string // of openings, users and votes, where the client told
 	Index        int32  // of messages and votes on them; 0 where the client does not count
+	Title        string // of openings and updates, where the client told
 	Role         string // of messages
 	Text         string // of messages, or the comment of a vote, cut to MaxText
 	Vote         collector.Vote
@@ -35,10 +47,33 @@ type Event struct {
 // MaxText is how much of a text an [Event] has, in code points.
 const MaxText = 4000
 
-// Hub hands events to those who watch. The zero value is ready to use, and safe for concurrent use.
+// Hub hands events to those who watch. It is safe for concurrent use.
 type Hub struct {
+	closed   chan struct{}
 	mu       sync.RWMutex
 	projects map[string]*project // that are watched; guarded by mu
+	watchers int                 // guarded by mu
+}
+
+// NewHub returns a hub that nobody watches.
+func NewHub() *Hub { return &Hub{closed: make(chan struct{}), projects: map[string]*project{}} }
+
+// Close ends all watching, now and later.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.isClosed() {
+		close(h.closed)
+	}
+}
+
+func (h *Hub) isClosed() bool {
+	select {
+	case <-h.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // project is one that is watched.
@@ -59,33 +94,37 @@ type Watcher struct {
 	missed int64 // since the last event that was received
 }
 
-// Watch begins to receive the events of a project. Whoever watches must Close.
-func (h *Hub) Watch(name string) *Watcher {
+// Watch begins to receive the events of a project. It returns ErrFull or ErrClosed where that is not possible. Whoever watches
+// must Close.
+func (h *Hub) Watch(name string) (*Watcher, error) {
 	w := &Watcher{hub: h, project: name, events: make(chan Event, queueSize)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	switch {
+	case h.isClosed():
+		return nil, ErrClosed
+	case h.watchers >= maxWatchers:
+		return nil, ErrFull
+	}
+	h.watchers++
 	p := h.projects[name]
 	if p == nil {
 		p = &project{watchers: map[*Watcher]struct{}{}, judge: newJudge()}
-		if h.projects == nil {
-			h.projects = map[string]*project{}
-		}
 		h.projects[name] = p
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watchers[w] = struct{}{}
-	return w
+	return w, nil
 }
 
-// Close ends it. What waits is forgotten, and so is what the hub remembers of the project when nobody else watches it.
+// Close ends it; it must be called once. What waits is forgotten, and so is what the hub remembers of the project when nobody
+// else watches it.
 func (w *Watcher) Close() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
+	w.hub.watchers--
 	p := w.hub.projects[w.project]
-	if p == nil {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.watchers, w)
@@ -94,7 +133,7 @@ func (w *Watcher) Close() {
 	}
 }
 
-// Next waits for an event, and says how many were missed before it. It returns an error only when ctx ends.
+// Next waits for an event, and says how many were missed before it. It returns an error only when ctx ends, or ErrClosed.
 func (w *Watcher) Next(ctx context.Context) (event Event, missed int64, err error) {
 	select {
 	case event = <-w.events:
@@ -104,6 +143,8 @@ func (w *Watcher) Next(ctx context.Context) (event Event, missed int64, err erro
 		return event, missed, nil
 	case <-ctx.Done():
 		return Event{}, 0, ctx.Err()
+	case <-w.hub.closed:
+		return Event{}, 0, ErrClosed
 	}
 }
 

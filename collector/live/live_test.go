@@ -2,6 +2,7 @@ package live_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,6 +59,15 @@ func (s *teller) fact(m *message) collector.Fact {
 		Properties: &properties{ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{MessageProperties: m}}}}
 }
 
+func watch(t *testing.T, hub *live.Hub, project string) *live.Watcher {
+	t.Helper()
+	w, err := hub.Watch(project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
 // next returns the event that waits, and how many were missed before it.
 func next(t *testing.T, w *live.Watcher) (live.Event, int64) {
 	t.Helper()
@@ -82,10 +92,10 @@ func nothing(t *testing.T, w *live.Watcher) {
 
 func TestWatchersSeeWhatTheirProjectStoresOnceAndInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var hub live.Hub
-		s := newTeller(t, &hub)
+		hub := live.NewHub()
+		s := newTeller(t, hub)
 		s.append("shop", s.fact(&message{SessionId: "s", MessageIndexHint: 1, MessageRole: user, MessageContent: "before anyone watched"}))
-		one, two, other := hub.Watch("shop"), hub.Watch("shop"), hub.Watch("bank")
+		one, two, other := watch(t, hub, "shop"), watch(t, hub, "shop"), watch(t, hub, "bank")
 		first := s.fact(&message{SessionId: "s", MessageIndexHint: 2, MessageRole: user, MessageContent: "hello"})
 		second := s.fact(&message{SessionId: "s", MessageIndexHint: 3, MessageRole: assistant, MessageContent: "hi", Latency: durationpb.New(time.Second)})
 		s.append("shop", first, second)
@@ -111,8 +121,8 @@ func TestWatchersSeeWhatTheirProjectStoresOnceAndInOrder(t *testing.T) {
 
 func TestSlowWatcherMissesAndIsToldHowMuchWhileNobodyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var hub live.Hub
-		s, w := newTeller(t, &hub), hub.Watch("shop")
+		hub := live.NewHub()
+		s, w := newTeller(t, hub), watch(t, hub, "shop")
 		const all = 2000
 		for range all {
 			s.append("shop", s.fact(&message{SessionId: "s", MessageIndexHint: 1, MessageRole: user, MessageContent: "x"}))
@@ -130,8 +140,8 @@ func TestSlowWatcherMissesAndIsToldHowMuchWhileNobodyWaits(t *testing.T) {
 
 func TestTextsAreCutAtCodePoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var hub live.Hub
-		s, w := newTeller(t, &hub), hub.Watch("shop")
+		hub := live.NewHub()
+		s, w := newTeller(t, hub), watch(t, hub, "shop")
 		s.append("shop", s.fact(&message{SessionId: "s", MessageIndexHint: 1, MessageRole: user, MessageContent: strings.Repeat("é", 5000)}))
 		if e, _ := next(t, w); e.Text != strings.Repeat("é", live.MaxText) {
 			t.Errorf("%d bytes", len(e.Text))
@@ -141,8 +151,8 @@ func TestTextsAreCutAtCodePoints(t *testing.T) {
 
 func TestConcernsNameWhatSomebodyShouldLookAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var hub live.Hub
-		s, w := newTeller(t, &hub), hub.Watch("shop")
+		hub := live.NewHub()
+		s, w := newTeller(t, hub), watch(t, hub, "shop")
 		said := func(session, text string) *message {
 			return &message{SessionId: session, MessageRole: user, MessageIndexHint: 1, MessageContent: text}
 		}
@@ -183,4 +193,29 @@ func TestConcernsNameWhatSomebodyShouldLookAt(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	})
+}
+
+func TestHubIsBoundedAndEndsWithItsClose(t *testing.T) {
+	hub := live.NewHub()
+	var watchers []*live.Watcher
+	for {
+		w, err := hub.Watch("shop")
+		if errors.Is(err, live.ErrFull) {
+			break
+		}
+		if watchers = append(watchers, w); err != nil || len(watchers) > 10_000 {
+			t.Fatal(len(watchers), err)
+		}
+	}
+	watchers[0].Close()
+	w := watch(t, hub, "bank") // there is room again
+	hub.Close()
+	hub.Close()
+	if _, _, err := w.Next(t.Context()); !errors.Is(err, live.ErrClosed) {
+		t.Errorf("watching: %v", err)
+	}
+	w.Close()
+	if _, err := hub.Watch("shop"); !errors.Is(err, live.ErrClosed) {
+		t.Errorf("watch after close: %v", err)
+	}
 }

@@ -22,14 +22,12 @@ const beat = 20 * time.Second
 
 // service is the LiveService of align/v1.
 type service struct {
-	hub      *Hub
-	stopping context.Context
+	hub *Hub
 }
 
-// New returns the LiveService's path prefix and its handler, which must stand behind [keys.Require]. Streams end when
-// stopping does.
-func New(hub *Hub, stopping context.Context) (string, http.Handler) {
-	path, handler := alignv1connect.NewLiveServiceHandler(service{hub, stopping}, connect.WithReadMaxBytes(rpc.MaxRequestBytes))
+// New returns the LiveService's path prefix and its handler, which must stand behind [keys.Require].
+func New(hub *Hub) (string, http.Handler) {
+	path, handler := alignv1connect.NewLiveServiceHandler(service{hub}, connect.WithReadMaxBytes(rpc.MaxRequestBytes))
 	return path, rpc.Answerable(map[string]rpc.Form{alignv1connect.LiveServiceWatchProcedure: rpc.PostStream}, patient(handler))
 }
 
@@ -68,10 +66,12 @@ func (s service) Watch(ctx context.Context, req *connect.Request[alignv1.WatchRe
 	if !ok {
 		return connect.NewError(connect.CodeUnauthenticated, errors.New("an API key is needed"))
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)()
-	watcher := s.hub.Watch(key.Project)
+	watcher, err := s.hub.Watch(key.Project)
+	if errors.Is(err, ErrFull) {
+		return connect.NewError(connect.CodeResourceExhausted, errors.New("too many watch already; try again later"))
+	} else if err != nil {
+		return errStops
+	}
 	defer watcher.Close()
 	if err := to.Send(&alignv1.WatchResponse{}); err != nil { // now it is sure what will be seen
 		return err
@@ -81,8 +81,8 @@ func (s service) Watch(ctx context.Context, req *connect.Request[alignv1.WatchRe
 		missed += more
 		answer := &alignv1.WatchResponse{}
 		switch {
-		case s.stopping.Err() != nil:
-			return connect.NewError(connect.CodeUnavailable, errors.New("the collector stops; watch again in a moment"))
+		case errors.Is(err, ErrClosed):
+			return errStops
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil: // nothing happened for a while
@@ -97,6 +97,8 @@ func (s service) Watch(ctx context.Context, req *connect.Request[alignv1.WatchRe
 		}
 	}
 }
+
+var errStops = connect.NewError(connect.CodeUnavailable, errors.New("the collector stops; watch again in a moment"))
 
 // next waits for an event as long as nothing need be sent.
 func next(ctx context.Context, watcher *Watcher) (Event, int64, error) {

@@ -56,7 +56,9 @@ type Options struct {
 	PublicURL string
 	// AccessLog logs every request at info, not only those that were refused.
 	AccessLog bool
-	// Dashboard is served to browsers, and told what is stored; nil for none.
+	// Live is told what is stored. Nil means one of the server's own.
+	Live *live.Hub
+	// Dashboard is served to browsers; nil for none.
 	Dashboard *dashboard.Dashboard
 }
 
@@ -85,12 +87,10 @@ type Options struct {
 type Server struct {
 	ready    readiness
 	ingest   *ingest.Handler
-	takers   []*ingest.Taker      // of the other dialects
-	pages    *dashboard.Dashboard // nil for none
+	takers   []*ingest.Taker // of the other dialects
 	handler  http.Handler
 	draining atomic.Bool
-	live     live.Hub
-	stop     context.CancelFunc // ends streams
+	live     *live.Hub
 
 	conversations *conversations.Service
 }
@@ -100,12 +100,11 @@ func New(store collector.Store, opts Options) *Server {
 	log := cmp.Or(opts.Logger, slog.Default())
 	idle := cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout)
 
-	stopping, stop := context.WithCancel(context.Background())
-	s := &Server{ready: readiness{ask: store.Ready, log: log}, pages: opts.Dashboard, stop: stop}
-	appender := s.live.Told(store)
-	if opts.Dashboard != nil {
-		appender = opts.Dashboard.Watch(appender)
+	s := &Server{ready: readiness{ask: store.Ready, log: log}, live: opts.Live}
+	if s.live == nil {
+		s.live = live.NewHub()
 	}
+	appender := s.live.Told(store)
 	s.ingest = ingest.New(appender, log)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
@@ -134,7 +133,7 @@ func New(store collector.Store, opts Options) *Server {
 	}
 	s.conversations = conversations.New(told{store, appender}, conversations.Options{IdleTimeout: idle, Agents: opts.Agents, Logger: log})
 	service(collector.ScopeRead)(s.conversations.Handler())
-	service(collector.ScopeRead)(live.New(&s.live, stopping))
+	service(collector.ScopeRead)(live.New(s.live))
 	service(collector.ScopeRead)(operations.NewQuality(store, log))
 	service(collector.ScopeAdmin)(operations.NewAdmin(store, log))
 	digests := opts.Digests
@@ -187,10 +186,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // what would go on for ever, such as the live page, ends.
 func (s *Server) Drain() {
 	s.draining.Store(true)
-	s.stop()
-	if s.pages != nil {
-		s.pages.Drain()
-	}
+	s.live.Close()
 }
 
 // Close waits until the chats under way are recorded, or ctx ends. Its time is after the HTTP server's own, and before the

@@ -18,6 +18,7 @@ import (
 	"github.com/openalign/align/collector/agents"
 	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/export"
+	"github.com/openalign/align/collector/live"
 	"github.com/openalign/align/collector/retain"
 	"github.com/openalign/align/collector/server"
 	"github.com/openalign/align/collector/store/sqlite"
@@ -142,9 +143,10 @@ func (c *serveCommand) serve(ctx context.Context, listener net.Listener, tlsConf
 	if c.PublicURL != nil {
 		public = c.PublicURL.Scheme + "://" + c.PublicURL.Host
 	}
-	pages := dashboard.New(store, dashboard.Options{IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Exports: exports, Agents: agents.Names(), Logger: log})
+	hub := live.NewHub()
+	pages := dashboard.New(store, dashboard.Options{Live: hub, IdleTimeout: c.IdleTimeout, PublicURL: c.PublicURL, Exports: exports, Agents: agents.Names(), Logger: log})
 	handler := server.New(store, server.Options{Exports: exports, PublicURL: public, IdleTimeout: c.IdleTimeout, Agnost: c.Agnost, Agents: agents, Logger: log,
-		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog, Dashboard: pages})
+		RateLimit: c.RateLimit, CORSOrigins: c.CORSOrigin, AccessLog: c.AccessLog, Live: hub, Dashboard: pages})
 	httpServer := server.HTTP(handler, log)
 
 	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
