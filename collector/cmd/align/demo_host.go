@@ -14,8 +14,12 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/agents"
+	"github.com/openalign/align/collector/dashboard"
+	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
 	"github.com/openalign/align/collector/keys"
+	"github.com/openalign/align/collector/live"
 	"github.com/openalign/align/collector/server"
 	"github.com/openalign/align/collector/store/sqlite"
 )
@@ -25,8 +29,9 @@ type demoHost struct {
 	url, ingestKey, readKey string
 
 	dir   string // to be removed; empty for somebody's own
-	store collector.Store
+	store *sqlite.Store
 	http  *http.Server
+	link  string // that signs one browser in to the pages
 }
 
 // startDemoHost starts a collector on a data folder; on a temporary one when data is empty.
@@ -60,14 +65,30 @@ func startDemoHost(ctx context.Context, data string, log *slog.Logger) (_ *demoH
 		return nil, err
 	}
 	h.url = "http://" + listener.Addr().String()
-	h.http = server.HTTP(h.handler(log), log)
+	link, err := dashboard.Link(ctx, h.store, demoProject, collector.ScopeAdmin)
+	if err != nil {
+		return nil, err
+	}
+	h.link = h.url + link
+	handler, err := h.handler(log)
+	if err != nil {
+		return nil, err
+	}
+	h.http = server.HTTP(handler, log)
 	go h.http.Serve(listener)
 	return h, nil
 }
 
 // handler is everything that the demo serves. Pages of its own belong here, and into lookAround.
-func (h *demoHost) handler(log *slog.Logger) *server.Server {
-	return server.New(h.store, server.Options{IdleTimeout: collector.DefaultIdleTimeout, Logger: log})
+func (h *demoHost) handler(log *slog.Logger) (*server.Server, error) {
+	echo, err := agents.New(agents.Config{}, "")
+	if err != nil {
+		return nil, err
+	}
+	hub := live.NewHub()
+	exports := export.New(h.store, export.Config{Logger: log})
+	pages := dashboard.New(h.store, dashboard.Options{Live: hub, Exports: exports, Agents: echo.Names(), Logger: log})
+	return server.New(h.store, server.Options{Live: hub, Exports: exports, Agents: echo, Dashboard: pages, Logger: log}), nil
 }
 
 // lookAround prints where to look at what arrived, one of the conversations for example, and how it ends.
@@ -77,13 +98,15 @@ func (h *demoHost) lookAround(out io.Writer, conversation string) {
 		ending = "and keeps its data"
 	}
 	fmt.Fprintf(out, `
-Look at it:
+Look at it in a browser, with a link that signs in once:
+  %[5]s
+or from here:
   curl %[1]s/align.v1.ConversationService/SearchConversations \
     -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' --data '{"pageSize": 3}'
   curl %[1]s/align.v1.ConversationService/ListMessages \
     -H 'Authorization: Bearer %[2]s' -H 'Content-Type: application/json' --data %[3]s
 Ctrl-C ends the collector %[4]s.
-`, h.url, h.readKey, shellQuoted(listBody(conversation)), ending)
+`, h.url, h.readKey, shellQuoted(listBody(conversation)), ending, h.link)
 }
 
 // close leaves nothing behind, however far startDemoHost came.
