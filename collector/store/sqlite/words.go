@@ -35,7 +35,7 @@ const (
 
 	fillRows  = 1000    // messages taken in by one transaction, unless their text is large
 	fillBytes = 4 << 20 // where a transaction takes in no more text
-	fillPoll  = 10 * time.Second
+	fillPoll  = 5 * time.Minute // for what another process stored and did not take in: nearly always somebody wakes it
 	fillRetry = time.Second
 	// fillGather is how long messages gather before they are taken in: a transaction costs as much as some dozens of them.
 	fillGather = 50 * time.Millisecond
