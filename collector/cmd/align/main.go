@@ -16,21 +16,22 @@ import (
 
 // cli is everything the program can do; each command has a file of its own.
 type cli struct {
-	Serve   serveCommand   `cmd:"" help:"Run the collector."`
-	Keys    keysCommand    `cmd:"" help:"Administer API keys."`
-	Link    linkCommand    `cmd:"" help:"Make a link that signs one browser in to the dashboard, once. It stands alone on standard output."`
-	Backup  backupCommand  `cmd:"" help:"Write all data to a file, also while the collector serves, and check it."`
-	Export  exportCommand  `cmd:"" help:"Write the file of a day: all conversations that ended on it, the same bytes each time."`
-	Erase   eraseCommand   `cmd:"" help:"Erase a user: content and identity go from everywhere but backups, counts stay."`
-	Audit   auditCommand   `cmd:"" help:"List what was erased, when and by whom: counts only."`
-	Lint    lintCommand    `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
-	Replay  replayCommand  `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
-	Metrics metricsCommand `cmd:"" help:"Compute metrics from a data folder, also while the collector serves it, and say how each came about."`
-	Gate    gateCommand    `cmd:"" help:"Say for CI whether a candidate is no worse than a baseline: exit status 0 pass, 1 fail, 3 not enough data."`
-	SQL     sqlCommand     `cmd:"" name:"sql" help:"Ask the data in SQL: read-only, bounded, over documented views."`
-	Tail    tailCommand    `cmd:"" help:"Show what happens, as it happens."`
-	Spool   spoolCommand   `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
-	Demo    demoCommand    `cmd:"" help:"Play a month of conversations through the SDK into a collector of its own, show what arrived, and go on live."`
+	Serve         serveCommand         `cmd:"" help:"Run the collector."`
+	Keys          keysCommand          `cmd:"" help:"Administer API keys."`
+	Conversations conversationsCommand `cmd:"" help:"Look at what a collector has: list, show and search conversations, and talk with an agent."`
+	Link          linkCommand          `cmd:"" help:"Make a link that signs one browser in to the dashboard, once. It stands alone on standard output."`
+	Backup        backupCommand        `cmd:"" help:"Write all data to a file, also while the collector serves, and check it."`
+	Export        exportCommand        `cmd:"" help:"Write the file of a day: all conversations that ended on it, the same bytes each time."`
+	Erase         eraseCommand         `cmd:"" help:"Erase a user: content and identity go from everywhere but backups, counts stay."`
+	Audit         auditCommand         `cmd:"" help:"List what was erased, when and by whom: counts only."`
+	Lint          lintCommand          `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
+	Replay        replayCommand        `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
+	Metrics       metricsCommand       `cmd:"" help:"Compute metrics from a data folder, also while the collector serves it, and say how each came about."`
+	Gate          gateCommand          `cmd:"" help:"Say for CI whether a candidate is no worse than a baseline: exit status 0 pass, 1 fail, 3 not enough data."`
+	SQL           sqlCommand           `cmd:"" name:"sql" help:"Ask the data in SQL: read-only, bounded, over documented views."`
+	Tail          tailCommand          `cmd:"" help:"Show what happens, as it happens."`
+	Spool         spoolCommand         `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
+	Demo          demoCommand          `cmd:"" help:"Play a month of conversations through the SDK into a collector of its own, show what arrived, and go on live."`
 }
 
 // streams are where a command writes: what was asked for goes to out, everything else to err.
