@@ -70,16 +70,17 @@ func (s *Service) chat(ctx context.Context, req *alignv1.ChatRequest, tell telle
 	}
 	defer leave()
 
-	if _, err := s.find(ctx, key.Project, req.GetConversationId()); err != nil {
+	found, err := s.find(ctx, key.Project, req.GetConversationId())
+	if err != nil {
 		return nil, err
 	}
 	before, err := s.history(ctx, key.Project, req.GetConversationId(), agent.History())
 	if err != nil {
 		return nil, err
 	}
-	e := &exchange{service: s, project: key.Project, conversation: req.GetConversationId(), agent: agent, before: &before, runID: newID()}
+	e := &exchange{service: s, project: key.Project, conversation: req.GetConversationId(), agent: agent, before: &before, count: found.MessageCount, runID: newID()}
 	for _, m := range req.GetMessages() {
-		e.said = append(e.said, m.GetContent())
+		e.said = append(e.said, keepable(m.GetContent()))
 	}
 	return e.run(ctx, tell)
 }
@@ -131,6 +132,7 @@ type exchange struct {
 	project, conversation string
 	agent                 *agents.Agent
 	before                *history
+	count                 int // messages before
 	said                  []string
 	runID                 string
 
@@ -151,8 +153,13 @@ func (e *exchange) run(ctx context.Context, tell teller) (*alignv1.ChatResponse,
 		if e.first.IsZero() {
 			e.first = time.Now()
 		}
-		return tell(&alignv1.ChatStreamResponse{Event: &alignv1.ChatStreamResponse_Delta{Delta: piece}})
+		return tell(&alignv1.ChatStreamResponse{Event: &alignv1.ChatStreamResponse_Delta{Delta: keepable(piece)}})
 	})
+	answer.Text, answer.Model = keepable(answer.Text), keepable(answer.Model)
+	for i := range answer.ToolCalls {
+		call := &answer.ToolCalls[i]
+		call.ID, call.Name, call.Arguments = keepable(call.ID), keepable(call.Name), keepable(call.Arguments)
+	}
 	recorded, err := e.recordAnswer(ctx, &answer, failure)
 	if failure != nil {
 		return nil, e.failed(ctx, failure) // also where that could not be recorded, which is in the log
@@ -204,7 +211,11 @@ func (e *exchange) recordAnswer(ctx context.Context, answer *agents.Answer, fail
 	if f, ok := errors.AsType[*agents.Failure](failure); ok {
 		d.Error, d.Outcome = f.Reason(), "error"
 	}
-	m := e.message(len(e.said), now)
+	m, index := e.message(len(e.said), now), e.index(len(e.said))
+	if !e.before.placed {
+		index = e.indexNow(ctx)
+		m.MessageIndexHint = index
+	}
 	m.MessageRole = ingestionv1alpha.EventProperties_MessageProperties_ROLE_ASSISTANT
 	m.MessageContent = answer.Text
 	if answer.Text == "" {
@@ -220,12 +231,29 @@ func (e *exchange) recordAnswer(ctx context.Context, answer *agents.Answer, fail
 	if err := e.service.append(ctx, e.project, messageFact(e.project, now, m)); err != nil {
 		return nil, err
 	}
-	return message(e.conversation, &collector.Message{Index: e.index(len(e.said)), Role: "assistant", Content: answer.Text, Time: now, Versions: 1, Detail: d}), nil
+	return message(e.conversation, &collector.Message{Index: index, Role: "assistant", Content: answer.Text, Time: now, Versions: 1, Detail: d}), nil
 }
 
 // index is that of the nth message of the chat.
 func (e *exchange) index(n int) int32 {
 	return int32(min(int64(e.before.last)+int64(n)+1, math.MaxInt32))
+}
+
+// indexNow is that of the answer: after all that others have said while the agent was asked, such as a person who took over,
+// and not in its place.
+func (e *exchange) indexNow(ctx context.Context) int32 {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	next := e.index(len(e.said))
+	c, err := e.service.store.Conversation(ctx, e.project, e.conversation)
+	if err != nil || c.MessageCount == e.count+len(e.said) {
+		return next
+	}
+	now, err := e.service.history(ctx, e.project, e.conversation, agents.Budget{})
+	if err != nil {
+		return next // where something else may be, and then stays as a version
+	}
+	return max(next, int32(min(int64(now.last)+1, math.MaxInt32)))
 }
 
 // message begins the nth message of the chat. Where messages of the conversation have places instead of indexes, it gets a
