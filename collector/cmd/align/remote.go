@@ -29,6 +29,8 @@ func (f *remoteFlags) check() error {
 		return errors.New("--host must be an http or https URL")
 	case u.Scheme == "http" && !f.Insecure && !thisMachine(u.Hostname()):
 		return errors.New("--host: plain http to another machine lets others read the key: use https, or --insecure")
+	case f.Key == "":
+		return errors.New("--key is empty: give it, or set ALIGNAI_API_KEY")
 	case strings.ContainsFunc(f.Key, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("--key holds characters that no key has")
 	}
