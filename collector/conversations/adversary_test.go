@@ -146,3 +146,26 @@ func TestSearchThatTakesTooLongSaysWhatHelps(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// What a request means is never guessed, and what somebody said is not repeated.
+func TestJSONThatIsNotOfTheSchemaIsRefusedWithoutItsWords(t *testing.T) {
+	w := newWorld(t)
+	id := w.create(t, &alignv1.CreateConversationRequest{}).GetId()
+	for _, c := range []struct{ method, body, says string }{
+		{"SearchConversations", `{"user":"private"}`, "nosuchfield"},
+		{"SearchConversations", `{"vote":"private"}`, "vote"},
+		{"CreateConversation", `{"datum":{"private":1}}`, "nosuchfield"},
+		{"CreateConversation", `{"data":["private"]}`, "line1,column9"},
+		{"Chat", `{"conversationId":"` + id + `","messages":"private"}`, "line1"},
+		{"Chat", `{"conversationId":"` + id + `","messages":[{"content":private}]}`, "line1"},
+		{"Chat", `private`, "line1"},
+	} {
+		status, answer := w.curl(t, c.method, c.body)
+		if status != 400 || !strings.Contains(answer, "invalid_argument") || !strings.Contains(answer, c.says) || strings.Contains(answer, "private") {
+			t.Errorf("%s %s: %d %s", c.method, c.body, status, answer)
+		}
+	}
+	if strings.Contains(w.log.String(), "private") {
+		t.Error("the log repeats it")
+	}
+}

@@ -71,7 +71,7 @@ func New(store Store, opts Options) *Service {
 // Handler returns the service's path prefix and its handler, which must stand behind [keys.Require] for reading. What needs
 // more than that it asks for itself.
 func (s *Service) Handler() (string, http.Handler) {
-	path, handler := alignv1connect.NewConversationServiceHandler(s, connect.WithConditionalHandlerOptions(
+	path, handler := alignv1connect.NewConversationServiceHandler(s, rpc.StrictJSON(), connect.WithConditionalHandlerOptions(
 		func(spec connect.Spec) []connect.HandlerOption {
 			return []connect.HandlerOption{connect.WithReadMaxBytes(forms[spec.Procedure].MaxBytes())}
 		}))
