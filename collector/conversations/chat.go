@@ -60,9 +60,7 @@ func (s *Service) chat(ctx context.Context, req *alignv1.ChatRequest, tell telle
 	case s.room <- struct{}{}:
 		defer func() { <-s.room }()
 	default:
-		full := connect.NewError(connect.CodeResourceExhausted, errors.New("too many chats are under way; try again"))
-		full.Meta().Set("Retry-After", "1")
-		return nil, full
+		return nil, full("too many chats are under way; try again")
 	}
 	leave, err := s.takeTurn(ctx, place{key.Project, req.GetConversationId()})
 	if err != nil {
@@ -113,6 +111,13 @@ func (s *Service) checkChat(req *alignv1.ChatRequest) (*agents.Agent, error) {
 	return agent, nil
 }
 
+// full is the error of a chat that there is no room for.
+func full(why string) error {
+	err := connect.NewError(connect.CodeResourceExhausted, errors.New(why))
+	err.Meta().Set("Retry-After", "1")
+	return err
+}
+
 // turnPatience is how long a chat waits for those before it: as long as one of them may take.
 func (s *Service) turnPatience() time.Duration { return s.agents.Longest() + 2*recordTimeout }
 
@@ -120,6 +125,9 @@ func (s *Service) takeTurn(ctx context.Context, at place) (leave func(), err err
 	waiting, cancel := context.WithTimeout(ctx, s.turnPatience())
 	defer cancel()
 	leave, err = s.turns.take(waiting, at)
+	if errors.Is(err, errLongLine) {
+		return nil, full("too many chats wait in this conversation; nothing was recorded, try again")
+	}
 	if err != nil && ctx.Err() == nil {
 		return nil, connect.NewError(connect.CodeAborted, errors.New("others speak in this conversation; nothing was recorded, try again"))
 	}
