@@ -62,8 +62,8 @@ func (s *Service) CreateConversation(ctx context.Context, req *connect.Request[a
 	}
 	now := time.Now()
 	opening := &ingestionv1alpha.EventProperties_SessionProperties{
-		SessionId: newID(), SessionTitle: m.GetTitle(), SessionStartTime: timestamppb.New(now), UserId: m.GetUserId(),
-		AssistantId: m.GetAssistantId(), Source: m.GetSource(),
+		SessionId: newID(), SessionTitle: keepable(m.GetTitle()), SessionStartTime: timestamppb.New(now), UserId: keepable(m.GetUserId()),
+		AssistantId: keepable(m.GetAssistantId()), Source: keepable(m.GetSource()),
 	}
 	if m.Data != nil {
 		if opening.Data, err = dataText(m.GetData()); err != nil {
@@ -140,7 +140,7 @@ func textInto(field string, most int, to *string) func(*structpb.Value) error {
 		if text.StringValue == "" {
 			return invalid("%s is empty; null takes it away", field)
 		}
-		*to = text.StringValue
+		*to = keepable(text.StringValue)
 		return atMost(field, *to, most)
 	}
 }
@@ -173,6 +173,9 @@ func (s *Service) changeTags(ctx context.Context, conversation, runID string, ta
 	}
 	if err := checkTags(tags); err != nil {
 		return nil, err
+	}
+	for i := range tags {
+		tags[i] = keepable(tags[i])
 	}
 	before, err := s.tags(ctx, key.Project, conversation, runID)
 	if err != nil {

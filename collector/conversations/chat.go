@@ -60,9 +60,7 @@ func (s *Service) chat(ctx context.Context, req *alignv1.ChatRequest, tell telle
 	case s.room <- struct{}{}:
 		defer func() { <-s.room }()
 	default:
-		full := connect.NewError(connect.CodeResourceExhausted, errors.New("too many chats are under way; try again"))
-		full.Meta().Set("Retry-After", "1")
-		return nil, full
+		return nil, full("too many chats are under way; try again")
 	}
 	leave, err := s.takeTurn(ctx, place{key.Project, req.GetConversationId()})
 	if err != nil {
@@ -70,16 +68,17 @@ func (s *Service) chat(ctx context.Context, req *alignv1.ChatRequest, tell telle
 	}
 	defer leave()
 
-	if _, err := s.find(ctx, key.Project, req.GetConversationId()); err != nil {
+	found, err := s.find(ctx, key.Project, req.GetConversationId())
+	if err != nil {
 		return nil, err
 	}
 	before, err := s.history(ctx, key.Project, req.GetConversationId(), agent.History())
 	if err != nil {
 		return nil, err
 	}
-	e := &exchange{service: s, project: key.Project, conversation: req.GetConversationId(), agent: agent, before: &before, runID: newID()}
+	e := &exchange{service: s, project: key.Project, conversation: req.GetConversationId(), agent: agent, before: &before, count: found.MessageCount, runID: newID()}
 	for _, m := range req.GetMessages() {
-		e.said = append(e.said, m.GetContent())
+		e.said = append(e.said, keepable(m.GetContent()))
 	}
 	return e.run(ctx, tell)
 }
@@ -112,6 +111,13 @@ func (s *Service) checkChat(req *alignv1.ChatRequest) (*agents.Agent, error) {
 	return agent, nil
 }
 
+// full is the error of a chat that there is no room for.
+func full(why string) error {
+	err := connect.NewError(connect.CodeResourceExhausted, errors.New(why))
+	err.Meta().Set("Retry-After", "1")
+	return err
+}
+
 // turnPatience is how long a chat waits for those before it: as long as one of them may take.
 func (s *Service) turnPatience() time.Duration { return s.agents.Longest() + 2*recordTimeout }
 
@@ -119,6 +125,9 @@ func (s *Service) takeTurn(ctx context.Context, at place) (leave func(), err err
 	waiting, cancel := context.WithTimeout(ctx, s.turnPatience())
 	defer cancel()
 	leave, err = s.turns.take(waiting, at)
+	if errors.Is(err, errLongLine) {
+		return nil, full("too many chats wait in this conversation; nothing was recorded, try again")
+	}
 	if err != nil && ctx.Err() == nil {
 		return nil, connect.NewError(connect.CodeAborted, errors.New("others speak in this conversation; nothing was recorded, try again"))
 	}
@@ -131,6 +140,7 @@ type exchange struct {
 	project, conversation string
 	agent                 *agents.Agent
 	before                *history
+	count                 int // messages before
 	said                  []string
 	runID                 string
 
@@ -151,8 +161,13 @@ func (e *exchange) run(ctx context.Context, tell teller) (*alignv1.ChatResponse,
 		if e.first.IsZero() {
 			e.first = time.Now()
 		}
-		return tell(&alignv1.ChatStreamResponse{Event: &alignv1.ChatStreamResponse_Delta{Delta: piece}})
+		return tell(&alignv1.ChatStreamResponse{Event: &alignv1.ChatStreamResponse_Delta{Delta: keepable(piece)}})
 	})
+	answer.Text, answer.Model = keepable(answer.Text), keepable(answer.Model)
+	for i := range answer.ToolCalls {
+		call := &answer.ToolCalls[i]
+		call.ID, call.Name, call.Arguments = keepable(call.ID), keepable(call.Name), keepable(call.Arguments)
+	}
 	recorded, err := e.recordAnswer(ctx, &answer, failure)
 	if failure != nil {
 		return nil, e.failed(ctx, failure) // also where that could not be recorded, which is in the log
@@ -204,7 +219,11 @@ func (e *exchange) recordAnswer(ctx context.Context, answer *agents.Answer, fail
 	if f, ok := errors.AsType[*agents.Failure](failure); ok {
 		d.Error, d.Outcome = f.Reason(), "error"
 	}
-	m := e.message(len(e.said), now)
+	m, index := e.message(len(e.said), now), e.index(len(e.said))
+	if !e.before.placed {
+		index = e.indexNow(ctx)
+		m.MessageIndexHint = index
+	}
 	m.MessageRole = ingestionv1alpha.EventProperties_MessageProperties_ROLE_ASSISTANT
 	m.MessageContent = answer.Text
 	if answer.Text == "" {
@@ -220,12 +239,29 @@ func (e *exchange) recordAnswer(ctx context.Context, answer *agents.Answer, fail
 	if err := e.service.append(ctx, e.project, messageFact(e.project, now, m)); err != nil {
 		return nil, err
 	}
-	return message(e.conversation, &collector.Message{Index: e.index(len(e.said)), Role: "assistant", Content: answer.Text, Time: now, Versions: 1, Detail: d}), nil
+	return message(e.conversation, &collector.Message{Index: index, Role: "assistant", Content: answer.Text, Time: now, Versions: 1, Detail: d}), nil
 }
 
 // index is that of the nth message of the chat.
 func (e *exchange) index(n int) int32 {
 	return int32(min(int64(e.before.last)+int64(n)+1, math.MaxInt32))
+}
+
+// indexNow is that of the answer: after all that others have said while the agent was asked, such as a person who took over,
+// and not in its place.
+func (e *exchange) indexNow(ctx context.Context) int32 {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	next := e.index(len(e.said))
+	c, err := e.service.store.Conversation(ctx, e.project, e.conversation)
+	if err != nil || c.MessageCount == e.count+len(e.said) {
+		return next
+	}
+	now, err := e.service.history(ctx, e.project, e.conversation, agents.Budget{})
+	if err != nil {
+		return next // where something else may be, and then stays as a version
+	}
+	return max(next, int32(min(int64(now.last)+1, math.MaxInt32)))
 }
 
 // message begins the nth message of the chat. Where messages of the conversation have places instead of indexes, it gets a

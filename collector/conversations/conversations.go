@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -70,7 +71,7 @@ func New(store Store, opts Options) *Service {
 // Handler returns the service's path prefix and its handler, which must stand behind [keys.Require] for reading. What needs
 // more than that it asks for itself.
 func (s *Service) Handler() (string, http.Handler) {
-	path, handler := alignv1connect.NewConversationServiceHandler(s, connect.WithConditionalHandlerOptions(
+	path, handler := alignv1connect.NewConversationServiceHandler(s, rpc.StrictJSON(), connect.WithConditionalHandlerOptions(
 		func(spec connect.Spec) []connect.HandlerOption {
 			return []connect.HandlerOption{connect.WithReadMaxBytes(forms[spec.Procedure].MaxBytes())}
 		}))
@@ -137,9 +138,12 @@ func (s *Service) failed(ctx context.Context, err error) error {
 	case errors.Is(err, collector.ErrPageToken):
 		return invalid("page_token was not made by this call")
 	case errors.Is(err, collector.ErrQuery):
-		return invalid("%v", err) // which never quotes the query
+		return invalid("text: %s", strings.TrimPrefix(err.Error(), collector.ErrQuery.Error()+": ")) // which never quotes the query
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		s.log.WarnContext(ctx, "reading conversations took too long")
+		return connect.NewError(connect.CodeDeadlineExceeded, errors.New("that takes too long: ask for less, by user_id, tag, start_from or start_before"))
 	}
 	s.log.ErrorContext(ctx, "reading conversations failed", "error", err)
 	return connect.NewError(connect.CodeUnavailable, errors.New("conversations cannot be read right now; try again"))

@@ -2,6 +2,7 @@ package conversations
 
 import (
 	"encoding/hex"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +30,10 @@ func fact(kind, project string, at time.Time, properties *ingestionv1alpha.Event
 		Id: id, Type: kind, CreateTime: timestamppb.New(at), Properties: properties, ProjectId: project,
 	}}
 }
+
+// keepable is text that any database keeps as it is: NUL, at which some end and which others refuse, becomes U+FFFD, as in
+// what clients of the ingestion protocol send. The schema has seen to it that text is UTF-8.
+func keepable(text string) string { return strings.ReplaceAll(text, "\x00", "\uFFFD") }
 
 func sessionFact(kind, project string, at time.Time, session *ingestionv1alpha.EventProperties_SessionProperties) collector.Fact {
 	return fact(kind, project, at, &ingestionv1alpha.EventProperties{

@@ -19,7 +19,17 @@ type history struct {
 	placed  bool  // messages are numbered as they stand: new ones get a place, or they would come before
 }
 
-// read reads a conversation through and keeps its end, as far as the budget goes.
+// drop leaves out the oldest line, and returns its length.
+func (h *history) drop() int {
+	size := len(h.lines[0].Text)
+	h.lines[0] = agents.Line{} // let its text go
+	h.lines = h.lines[1:]
+	h.leftOut++
+	return size
+}
+
+// history reads a conversation through and keeps its end, as far as the budget goes. What was cut begins with the user: an
+// answer without its question goes, too, as many models take no other beginning.
 func (s *Service) history(ctx context.Context, project, conversation string, budget agents.Budget) (h history, err error) {
 	size := 0
 	for token, more := "", true; more; more = token != "" {
@@ -39,12 +49,12 @@ func (s *Service) history(ctx context.Context, project, conversation string, bud
 			h.lines = append(h.lines, line)
 			size += len(line.Text)
 			for len(h.lines) > budget.Messages || size > budget.Bytes {
-				size -= len(h.lines[0].Text)
-				h.lines[0] = agents.Line{} // let its text go
-				h.lines = h.lines[1:]
-				h.leftOut++
+				size -= h.drop()
 			}
 		}
+	}
+	for h.leftOut > 0 && len(h.lines) > 0 && h.lines[0].Role != agents.User {
+		h.drop()
 	}
 	h.placed = h.placed || h.last > math.MaxInt32-2*maxUserMessages
 	return h, nil

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/search"
 	alignv1 "github.com/openalign/align/proto/gen/align/v1"
 )
 
@@ -22,7 +23,7 @@ const (
 	defaultMessages, maxMessages           = 1000, 1000
 	defaultRuns, maxRuns                   = 100, 1000
 
-	maxText            = 1024
+	maxText            = search.MaxRunes
 	maxFilter          = 256
 	maxMetadataFilters = 10
 )
@@ -130,11 +131,14 @@ func (s *Service) query(req *alignv1.SearchConversationsRequest, now time.Time) 
 	}
 	for _, name := range slices.Sorted(maps.Keys(q.Metadata)) {
 		if name == "" || utf8.RuneCountInString(name) > maxFilter || utf8.RuneCountInString(q.Metadata[name]) > maxFilter {
-			return q, invalid("metadata has a key or a value that is not 1 to %d characters long", maxFilter)
+			return q, invalid("metadata has a key that is not 1 to %d characters long, or a value of more than %[1]d", maxFilter)
 		}
 	}
 	if q.Ranked && q.Text == "" {
 		return q, invalid("ranked goes with text only")
+	}
+	if q.Ranked && q.Reversed {
+		return q, invalid("ranked and reversed are two orders: give one of them")
 	}
 	var err error
 	if q.From, err = moment("start_from", req.GetStartFrom()); err != nil {
@@ -163,6 +167,9 @@ func moment(field string, t *timestamppb.Timestamp) (time.Time, error) {
 	}
 	if err := t.CheckValid(); err != nil {
 		return time.Time{}, invalid("%s is no time", field)
+	}
+	if t.AsTime().IsZero() {
+		return t.AsTime().Add(1), nil // the first moment of the year 1 is none in Go, and nothing began there
 	}
 	return t.AsTime(), nil
 }

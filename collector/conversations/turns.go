@@ -2,6 +2,7 @@ package conversations
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -20,7 +21,12 @@ type line struct {
 	turn    chan struct{} // cap 1: full while somebody speaks. Go lets those who wait to send in by their order.
 }
 
-// take waits for the turn, or for the end of ctx. Whoever got it must leave.
+// maxInLine bounds those who wait in one conversation, so that it cannot keep all others from chatting.
+const maxInLine = 100
+
+var errLongLine = errors.New("conversations: the line is too long")
+
+// take waits for the turn, or for the end of ctx; where too many wait already, it does not. Whoever got it must leave.
 func (t *turns) take(ctx context.Context, at place) (leave func(), err error) {
 	t.mu.Lock()
 	l := t.lines[at]
@@ -30,6 +36,10 @@ func (t *turns) take(ctx context.Context, at place) (leave func(), err error) {
 			t.lines = map[place]*line{}
 		}
 		t.lines[at] = l
+	}
+	if l.members > maxInLine {
+		t.mu.Unlock()
+		return nil, errLongLine
 	}
 	l.members++
 	t.mu.Unlock()

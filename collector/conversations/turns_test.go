@@ -72,3 +72,39 @@ func TestWhoeverLeavesTheLineLeavesNothingBehind(t *testing.T) {
 		}
 	})
 }
+
+// A conversation in which too many wait takes no more of them, and others go on as before.
+func TestLineHasAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all turns
+		at := place{"shop", "s1"}
+		leave, err := all.take(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range maxInLine {
+			wg.Go(func() {
+				if _, err := all.take(ctx, at); !errors.Is(err, context.Canceled) {
+					t.Errorf("waited: %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		if _, err := all.take(t.Context(), at); !errors.Is(err, errLongLine) {
+			t.Errorf("one too many: %v", err)
+		}
+		other, err := all.take(t.Context(), place{"shop", "s2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other()
+		cancel()
+		wg.Wait()
+		leave()
+		if len(all.lines) != 0 {
+			t.Errorf("%d lines are left", len(all.lines))
+		}
+	})
+}

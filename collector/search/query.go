@@ -24,7 +24,7 @@ import (
 
 // Limits of a query.
 const (
-	MaxRunes  = 1000 // Unicode code points of its text
+	MaxRunes  = 1024 // Unicode code points of its text
 	MaxTokens = 64   // tokens of all its phrases
 	minPrefix = 2    // characters before a *
 )

@@ -112,7 +112,7 @@ func TestQueriesThatAreNotUnderstood(t *testing.T) {
 		"-a OR secret":                 "left",
 		"s*":                           "2 characters",
 		strings.Repeat("secret ", 65):  "64 words",
-		strings.Repeat("secret", 1000): "1000 characters",
+		strings.Repeat("secret", 1000): "1024 characters",
 	} {
 		_, err := Parse(query)
 		if !errors.Is(err, collector.ErrQuery) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {

@@ -146,12 +146,35 @@ const titleColumn = 6
 var conversationHeads = []string{"ID", "STARTED", "STATE", "MESSAGES", "VOTE", "USER", "TITLE"}
 
 func conversationRow(c *alignv1.Conversation) []string {
+	return []string{oneLine(c.GetId()), moment(c.GetStartTime().AsTime()), stateWord(c), fmt.Sprint(c.GetMessageCount()), orDash(voteWord(c.GetVote())),
+		orDash(oneLine(c.GetUserId())), orDash(titleOf(c))}
+}
+
+// inWords says in a line what a row of the list says under its heads.
+func inWords(c *alignv1.Conversation) string {
+	words := []string{moment(c.GetStartTime().AsTime()), stateWord(c), fmt.Sprintf("%d messages", c.GetMessageCount())}
+	if c.GetMessageCount() == 1 {
+		words[2] = "1 message"
+	}
+	if vote := voteWord(c.GetVote()); vote != "" {
+		words = append(words, "voted "+vote)
+	}
+	if c.GetUserId() != "" {
+		words = append(words, "user "+oneLine(c.GetUserId()))
+	}
+	if title := titleOf(c); title != "" {
+		words = append(words, title)
+	}
+	return strings.Join(words, ", ")
+}
+
+// titleOf is the title, and tags behind it.
+func titleOf(c *alignv1.Conversation) string {
 	title := oneLine(c.GetTitle())
 	if tags := c.GetTags(); len(tags) > 0 {
 		title = strings.TrimSpace(title + " [" + oneLine(strings.Join(tags, ", ")) + "]")
 	}
-	return []string{oneLine(c.GetId()), moment(c.GetStartTime().AsTime()), stateWord(c), fmt.Sprint(c.GetMessageCount()), orDash(voteWord(c.GetVote())),
-		orDash(oneLine(c.GetUserId())), orDash(title)}
+	return title
 }
 
 func stateWord(c *alignv1.Conversation) string {
@@ -192,8 +215,7 @@ func (c *searchCommand) Run(ctx context.Context, std streams) error {
 	}
 	style := inkFor(std.out)
 	for _, conversation := range found {
-		row := conversationRow(conversation)
-		fmt.Fprintf(std.out, "%s  %s\n", style.bold(row[0]), style.dim(strings.Join(row[1:], "  ")))
+		fmt.Fprintf(std.out, "%s  %s\n", style.bold(oneLine(conversation.GetId())), style.dim(inWords(conversation)))
 		for _, s := range conversation.GetSnippets() {
 			var text strings.Builder
 			for _, part := range s.GetParts() {

@@ -110,7 +110,7 @@ func TestConversationsCommandsTalkListShowAndSearch(t *testing.T) {
 	for out = ""; !strings.Contains(out, id); { // what is searched is filled behind what is stored
 		out, _ = c.run(t, "search", "order")
 	}
-	if !strings.Contains(out, "1 user: where is my order?") {
+	if !strings.Contains(out, "1 user: where is my order?") || !strings.Contains(out, ", open, 4 messages, user u1\n") {
 		t.Errorf("search:\n%s", out)
 	}
 	out, _, err = c.say(t, "more\n", id, "--json")

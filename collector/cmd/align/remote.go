@@ -30,7 +30,7 @@ func (f *remoteFlags) check() error {
 	case u.Scheme == "http" && !f.Insecure && !thisMachine(u.Hostname()):
 		return errors.New("--host: plain http to another machine lets others read the key: use https, or --insecure")
 	case f.Key == "":
-		return errors.New("--key is empty")
+		return errors.New("--key is empty: give it, or set ALIGNAI_API_KEY")
 	case strings.ContainsFunc(f.Key, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("--key holds characters that no key has")
 	}

@@ -33,8 +33,8 @@ const (
 	// bucketBits is how many low bits of a document's number say nothing of its conversation's start.
 	bucketBits = 27
 
-	fillRows  = 1000    // messages taken in by one transaction, unless their text is large
-	fillBytes = 4 << 20 // where a transaction takes in no more text
+	fillRows  = 1000            // messages taken in by one transaction, unless their text is large
+	fillBytes = 4 << 20         // where a transaction takes in no more text
 	fillPoll  = 5 * time.Minute // for what another process stored and did not take in: nearly always somebody wakes it
 	fillRetry = time.Second
 	// fillGather is how long messages gather before they are taken in: a transaction costs as much as some dozens of them.
