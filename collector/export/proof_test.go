@@ -14,7 +14,9 @@ import (
 // The files of a day give the number that is explained, for every metric that files can give; what came late makes a difference that is told.
 func TestAnExplanationIsProvenByTheDailyFiles(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.say("good", 1, "Where is my order?", 0, func(m *messageProps) { m.Intent = &ingestionv1alpha.EventProperties_MessageProperties_Intent{Name: "order_status"} })
+		w.say("good", 1, "Where is my order?", 0, func(m *messageProps) {
+			m.Intent = &ingestionv1alpha.EventProperties_MessageProperties_Intent{Name: "order_status"}
+		})
 		w.say("good", 2, "On its way.", 0, func(m *messageProps) { m.Model = "m1" })
 		w.say("handed", 1, "A human please", 0)
 		w.update("handed", func(s *sessionProps) { s.Outcome = "agent" })
