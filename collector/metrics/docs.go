@@ -28,6 +28,11 @@ What each number of ` + "`MetricsService`, `align metrics` and the dashboard" + 
 - Against the time before, as long as the window: counts and means in percent, rates in percentage points.
 - Thumbs have their Wilson 95 % interval and the feedback rate beside them.
 - Days of users are UTC days that the window touches. A user without an id counts nowhere as a user.
+- An explanation of a number by end (` + "`--ended`" + `), over whole UTC days and without filters, computes it a third time, from the
+  daily files of those days, where it rests on what they have. It says whether that is the same, and makes no day final: a day
+  without a file is named, and there is no proof. Files stay as they were made, and digests do not. What came late is in late
+  files, and a conversation that went on after its file is in a later one once more, as another episode: then they differ,
+  and it says of how many conversations.
 
 Groups and filters: ` + strings.Join(Dimensions(), ", ") + `. A conversation with several labels is in the group of each.
 Version is custom property ` + "`agent_version`" + ` of the session, else ` + "`agentVersion`" + ` in its data; company is the id of the user's

@@ -8,15 +8,13 @@ import (
 
 // Row is a conversation as a daily file has it, as far as metrics can be computed from it.
 type Row struct {
-	ConversationID                                          string
-	Status, Resolution                                      string
-	BotMessages, VisitorMessages, NotUnderstood             int64
-	LLMNotUnderstood, LLMResponseGenerated, LLMError        int64
-	LLMEscalationRequired, LLMFallback                      int64
-	IsLLM, TestMode                                         bool
-	HasIntent, HasMeaningfulIntent                          bool
-	Assistant, Channel, Language, FirstMeaningfulIntentName string
-	Labels                                                  []string
+	Status, Resolution                               string
+	BotMessages, VisitorMessages, NotUnderstood      int64
+	LLMNotUnderstood, LLMResponseGenerated, LLMError int64
+	LLMEscalationRequired, LLMFallback               int64
+	IsLLM, TestMode                                  bool
+	HasIntent, HasMeaningfulIntent                   bool
+	Again                                            bool // a file before tells of an earlier episode of it
 }
 
 // Exports reads daily files. The error of a day that is not final, or has no file, is [ErrNoFile] or wraps it.
@@ -30,7 +28,8 @@ var ErrNoFile = errors.New("metrics: the day has no file")
 // Proof is a number computed from daily files, beside the one computed from digests.
 type Proof struct {
 	Value   Value
-	Rows    int
+	Rows    int // that count
+	Again   int // of them, of conversations that went on after a file had told of them
 	Equal   bool
 	Missing string // why there is no number
 }
@@ -86,6 +85,9 @@ func (e *Engine) proof(ctx context.Context, project string, x *Explanation) (*Pr
 				return nil
 			}
 			p.Rows++
+			if r.Again {
+				p.Again++
+			}
 			n, d := add(r)
 			numerator, denominator = numerator+n, denominator+d
 			return nil

@@ -141,7 +141,11 @@ func New(store collector.Store, opts Options) *Server {
 		digests, _ = store.(numbers.Store)
 	}
 	if digests != nil {
-		service(collector.ScopeRead)(numbers.NewService(&numbers.Engine{Store: digests, Idle: idle}, log))
+		engine := &numbers.Engine{Store: digests, Idle: idle}
+		if opts.Exports != nil { // else it would be an interface that holds nil, and not nil
+			engine.Exports = opts.Exports
+		}
+		service(collector.ScopeRead)(numbers.NewService(engine, log))
 	}
 	if files := opts.Exports; files != nil {
 		service(collector.ScopeRead)(export.NewService(files, log))

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/metrics"
 	"github.com/openalign/align/collector/store/sqlite"
 )
@@ -59,7 +60,7 @@ func (f *scopeFlags) engine(ctx context.Context, do func(*metrics.Engine) error)
 		if err := digests.DigestAll(ctx); err != nil {
 			return err
 		}
-		return do(&metrics.Engine{Store: digests, Idle: f.Idle})
+		return do(&metrics.Engine{Store: digests, Idle: f.Idle, Exports: export.New(digests, export.Config{})})
 	})
 }
 
@@ -238,7 +239,11 @@ func writeExplanation(out io.Writer, x *metrics.Explanation) error {
 		if p.Missing != "" {
 			fmt.Fprintf(out, "By the daily files: unknown, %s\n", p.Missing)
 		} else {
-			fmt.Fprintf(out, "By the daily files: %s, of %s / %s\n", shown(d, p.Value.Value), number(p.Value.Numerator), number(p.Value.Denominator))
+			same := "the same"
+			if !p.Equal {
+				same = fmt.Sprintf("not the same: files stay as of when they were made, and tell of %s again that went on", counted(p.Again, "conversation"))
+			}
+			fmt.Fprintf(out, "By the daily files: %s, of %s / %s; %s\n", shown(d, p.Value.Value), number(p.Value.Numerator), number(p.Value.Denominator), same)
 		}
 	}
 	fmt.Fprintf(out, "\n%s\n\nwith", x.SQL)

@@ -81,7 +81,10 @@ func QueryViews(ctx context.Context, file, statement string, limits QueryLimits,
 		return false, err
 	}
 	rows, err := conn.QueryContext(ctx, statement)
-	if err != nil {
+	switch {
+	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded): // it runs up to its first row here
+		return false, fmt.Errorf("sqlite: the statement took longer than %s", limits.Time)
+	case err != nil:
 		return false, fmt.Errorf("sqlite: %w", err)
 	}
 	defer rows.Close()
@@ -116,6 +119,10 @@ func mayRun(ctx context.Context, conn *sql.Conn, statement string) error {
 	if err := errors.Join(err, rows.Close()); err != nil {
 		return fmt.Errorf("sqlite: %w", err)
 	}
+	functions, err := tablesOfFunctions(ctx, conn)
+	if err != nil {
+		return err
+	}
 	rows, err = conn.QueryContext(ctx, "EXPLAIN "+statement)
 	if err != nil {
 		return fmt.Errorf("sqlite: %w", err)
@@ -125,7 +132,11 @@ func mayRun(ctx context.Context, conn *sql.Conn, statement string) error {
 		page, _ := values[3].(int64)
 		database, _ := values[4].(int64)
 		switch op {
-		case "OpenRead":
+		case "VOpen": // sqlite_dbpage, for one, is every page of the file: keys, facts and what was erased
+			if table, _ := values[5].(string); !functions[table] {
+				return fmt.Errorf("%w: of virtual tables it may read %s", ErrRefused, strings.Join(mayCall, " and "))
+			}
+		case "OpenRead", "ReopenIdx":
 			if database != 0 || !allowed[page] {
 				return fmt.Errorf("%w: it reads what is no view; there are %s", ErrRefused, strings.Join(viewNames(), ", "))
 			}
@@ -135,6 +146,33 @@ func mayRun(ctx context.Context, conn *sql.Conn, statement string) error {
 		return nil
 	})
 	return errors.Join(err, rows.Close())
+}
+
+// mayCall are the functions whose rows may be selected from.
+var mayCall = []string{"json_each", "json_tree"}
+
+// tablesOfFunctions returns how programs on a connection name the virtual tables of those functions: by an address, which
+// is the same for as long as the connection lives. A name that is none of them is refused.
+func tablesOfFunctions(ctx context.Context, conn *sql.Conn) (map[string]bool, error) {
+	names := map[string]bool{}
+	for _, function := range mayCall {
+		rows, err := conn.QueryContext(ctx, "EXPLAIN SELECT * FROM "+function+"('[]')")
+		if err != nil {
+			return nil, fmt.Errorf("sqlite: %w", err)
+		}
+		_, err = eachRow(rows, 1000, func(_ []string, values []any) error {
+			if op, _ := values[1].(string); op == "VOpen" {
+				if name, _ := values[5].(string); name != "" {
+					names[name] = true
+				}
+			}
+			return nil
+		})
+		if err := errors.Join(err, rows.Close()); err != nil {
+			return nil, fmt.Errorf("sqlite: %w", err)
+		}
+	}
+	return names, nil
 }
 
 // single reports whether there is nothing behind the first semicolon that ends a statement.

@@ -68,6 +68,9 @@ func TestStatementsReachNothingButViews(t *testing.T) {
 		"SELECT 1; DELETE FROM messages", "SELECT 1; SELECT * FROM keys", "SELECT 1 /* ; */; PRAGMA query_only(0)", "SELECT ';';DROP TABLE keys",
 		"DELETE FROM messages", "UPDATE main.messages SET content = ''", "WITH x AS (SELECT 1) DELETE FROM main.messages", "INSERT INTO main.tags SELECT 1",
 		"ATTACH 'other.db' AS o", "PRAGMA query_only(0)", "VACUUM", "BEGIN", "CREATE TEMP TABLE x (a)", "EXPLAIN SELECT 1", "", ";",
+		"SELECT data FROM sqlite_dbpage", "SELECT x.data FROM 'SQLITE_DBPAGE' x, json_each('[1]')", "SELECT (SELECT max(data) FROM sqlite_dbpage('main'))",
+		"SELECT * FROM dbstat", "SELECT * FROM pragma_table_info('keys')", "SELECT file FROM pragma_database_list",
+		"SELECT count(*) FROM messages UNION ALL SELECT pgno FROM sqlite_dbpage",
 		"-- a comment\nSELECT 1", "SELECT load_extension('x')", "SELECT * FROM nothing", "SELECT '",
 	} {
 		if rows, _, err := asked(t, file, statement, QueryLimits{}); err == nil {
