@@ -140,25 +140,31 @@ func (e *Exporter) Finalize(ctx context.Context, project string, upto collector.
 	return nil
 }
 
-// nextDay returns the day after the last that is final. Before there is any, it is the one on which a conversation first
-// ended; a day before all that are final is one of its own, on which nothing that was told of ended.
+// mostEmptyDays is how long a stretch may be on which nothing ended, for its days to be made final one by one. The days of
+// a longer one are made when they are asked for: or a request for a day long ago would be hundreds of thousands of files.
+const mostEmptyDays = 366
+
+// nextDay returns the day after the last that is final, or where nothing ended for a very long time after that, the one on
+// which something did. Before there is any, it is the one on which a conversation first ended; a day before all that are
+// final is one of its own, on which nothing that was told of ended.
 func (e *Exporter) nextDay(ctx context.Context, project string, upto collector.Day) (collector.Day, error) {
 	last, err := e.store.ExportDays(ctx, project, math.MinInt32, math.MaxInt32, -1)
 	if err != nil {
 		return 0, err
 	}
-	if len(last) > 0 {
-		if upto < last[0].Day {
-			return upto, nil
-		}
-		return last[0].Day + 1, nil
-	}
-	oldest, err := e.store.OldestNews(ctx, project)
-	switch {
-	case errors.Is(err, collector.ErrNotFound):
+	if len(last) > 0 && upto < last[0].Day {
 		return upto, nil
+	}
+	first := upto
+	switch oldest, err := e.store.OldestNews(ctx, project); {
+	case errors.Is(err, collector.ErrNotFound):
 	case err != nil:
 		return 0, err
+	default:
+		first = min(collector.DayOf(oldest), upto)
 	}
-	return min(collector.DayOf(oldest), upto), nil
+	if len(last) > 0 && first-last[0].Day <= mostEmptyDays {
+		return last[0].Day + 1, nil
+	}
+	return first, nil
 }

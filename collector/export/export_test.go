@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,33 @@ func TestUL30ADayIsFinalAtOneAndNotBefore(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got := ids(w.rows("2026-03-01")); got != "s" {
 			t.Errorf("its idle close is of the next day, its last activity is not: %q", got)
+		}
+	})
+}
+
+// One request for a day long ago makes that day final, and not all that lie between.
+func TestADayLongAgoMakesNoDaysBetweenFinal(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.say("a", 1, "Hello", 0)
+		w.until("2026-03-02 02:00")
+		if m, err := w.Manifest(context.Background(), project, day("0001-01-01")); err != nil || m.Rows != 0 {
+			t.Fatalf("%+v %v", m, err)
+		}
+		ctx := context.Background()
+		if m, err := w.Manifest(ctx, project, day("2026-03-01")); err != nil || m.Rows != 1 {
+			t.Fatalf("%+v %v", m, err)
+		}
+		w.until("2026-03-04 02:00")
+		if _, err := w.Manifest(ctx, project, day("2026-03-03")); err != nil {
+			t.Fatal(err)
+		}
+		list, err := w.Days(ctx, project, -1<<31, 1<<31-1, 1000)
+		var days []string
+		for _, m := range list {
+			days = append(days, m.Day)
+		}
+		if want := []string{"0001-01-01", "2026-03-01", "2026-03-02", "2026-03-03"}; err != nil || !slices.Equal(days, want) {
+			t.Errorf("final: %v %v, want %v", days, err, want)
 		}
 	})
 }

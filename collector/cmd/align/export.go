@@ -55,6 +55,7 @@ func (c *exportCommand) Run(ctx context.Context, std streams) error {
 	}
 	// Nearly all of what a file is made of is garbage a moment later. Collecting it more often costs less than holding it.
 	debug.SetGCPercent(40)
+	debug.SetMemoryLimit(24 << 20)
 	v := export.Variant{Day: day, Late: c.Late, StartsOn: c.StartsOn, Format: c.Format, Compression: c.Compress, Ultimate: c.Compat != "", Open: c.Open}
 	return c.with(ctx, func(store collector.Store) error {
 		kept, ok := store.(collector.ExportStore)
