@@ -57,6 +57,9 @@ func lively(t *testing.T, perDay int) *world {
 }
 
 func TestDashboardInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	w := lively(t, 6)
 	if err := w.exports.Finalize(t.Context(), project, collector.DayOf(time.Now().AddDate(0, 0, -2))); err != nil {
 		t.Fatal(err)

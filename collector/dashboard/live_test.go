@@ -100,6 +100,9 @@ func TestWatchingEndsWithTheServer(t *testing.T) {
 
 // A browser that does not read must hold up nobody, nor fill the memory.
 func TestSlowBrowsersAreDropped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	w := newWorld(t, dashboard.Options{})
 	s := w.browser().signIn(w.key(collector.ScopeRead)).watch("")
 	for i := range 40 {

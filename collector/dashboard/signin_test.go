@@ -290,6 +290,9 @@ func TestSigningOutEndsTheSessionAndNotOnlyTheCookie(t *testing.T) {
 }
 
 func TestSessionsEndAfterAWeek(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newHandlerWorld(t)
 		cookies := w.signIn(t)

@@ -26,6 +26,9 @@ var histories = flag.Int("histories", 4, "random histories that the daily export
 func TestUL26UL31EveryEpisodeIsToldOnceAndLateFilesLeadToTheFinalState(t *testing.T) {
 	met := map[string]int{}
 	for seed := range uint64(*histories) {
+		if testing.Short() && seed > 0 {
+			break
+		}
 		inWorld(t, func(w *world) {
 			history(w, rand.New(rand.NewPCG(seed, 9)), met)
 			if t.Failed() {

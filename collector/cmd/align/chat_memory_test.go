@@ -25,6 +25,9 @@ const (
 
 // All chats are in the middle of an answer at once, each with 64 KiB of history.
 func TestManyChatsAtOnceTakeLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what it measures, or how long it takes, needs no -short")
+	}
 	chats := chatsAtOnce
 	if raceEnabled {
 		chats /= 10
@@ -55,6 +58,9 @@ func TestManyChatsAtOnceTakeLittleMemory(t *testing.T) {
 
 // All agents answer with 10 MB at once, whole or in pieces.
 func TestHugeAnswersAtOnceTakeLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what it measures, or how long it takes, needs no -short")
+	}
 	for _, model := range []string{openaitest.Huge, openaitest.HugeFlood, openaitest.HugeEvent} {
 		t.Run(model, func(t *testing.T) {
 			chats := chatsAtOnce

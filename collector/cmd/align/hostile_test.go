@@ -147,6 +147,9 @@ func expect(t *testing.T, addr, key, encoding string, body io.Reader, length int
 
 // Whatever is thrown at it, memory is bounded, and clients that behave are answered meanwhile and after.
 func TestHostileInputIsBoundedAndOthersAreServed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what it measures, or how long it takes, needs no -short")
+	}
 	data := t.TempDir()
 	p := startServe(t, data)
 	key := createKey(t, data)
@@ -174,6 +177,9 @@ func TestHostileInputIsBoundedAndOthersAreServed(t *testing.T) {
 const slowConnections = 10_000
 
 func TestSlowConnectionsKeepNobodyOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what it measures, or how long it takes, needs no -short")
+	}
 	data := t.TempDir()
 	p := startServe(t, data)
 	key := createKey(t, data)
