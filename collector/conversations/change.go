@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/keys"
 	alignv1 "github.com/openalign/align/proto/gen/align/v1"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
@@ -51,7 +52,7 @@ func (s *Service) append(ctx context.Context, project string, facts ...collector
 // CreateConversation begins a conversation: the opening of a session.
 func (s *Service) CreateConversation(ctx context.Context, req *connect.Request[alignv1.CreateConversationRequest],
 ) (*connect.Response[alignv1.CreateConversationResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeChat)
+	key, err := keys.Allowed(ctx, collector.ScopeChat)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (s *Service) CreateConversation(ctx context.Context, req *connect.Request[a
 // UpdateConversation replaces what is said of a conversation.
 func (s *Service) UpdateConversation(ctx context.Context, req *connect.Request[alignv1.UpdateConversationRequest],
 ) (*connect.Response[alignv1.UpdateConversationResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeChat)
+	key, err := keys.Allowed(ctx, collector.ScopeChat)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +168,7 @@ func (s *Service) RemoveTags(ctx context.Context, req *connect.Request[alignv1.R
 
 // changeTags makes tags be there or not, and returns those that are. What changes nothing is not recorded.
 func (s *Service) changeTags(ctx context.Context, conversation, runID string, tags []string, add bool) ([]string, error) {
-	key, err := keyFor(ctx, collector.ScopeChat)
+	key, err := keys.Allowed(ctx, collector.ScopeChat)
 	if err != nil {
 		return nil, err
 	}

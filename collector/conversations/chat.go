@@ -15,6 +15,7 @@ import (
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/agents"
+	"github.com/openalign/align/collector/keys"
 	alignv1 "github.com/openalign/align/proto/gen/align/v1"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
@@ -48,7 +49,7 @@ type teller func(*alignv1.ChatStreamResponse) error
 
 // chat is both.
 func (s *Service) chat(ctx context.Context, req *alignv1.ChatRequest, tell teller) (*alignv1.ChatResponse, error) {
-	key, err := keyFor(ctx, collector.ScopeChat)
+	key, err := keys.Allowed(ctx, collector.ScopeChat)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,6 @@ import (
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/agents"
 	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
-	"github.com/openalign/align/collector/keys"
 	"github.com/openalign/align/collector/rpc"
 )
 
@@ -116,18 +115,6 @@ func (s *Service) patient(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// keyFor returns the request's key if it allows scope. Middleware has asked for one that may read already.
-func keyFor(ctx context.Context, scope collector.Scope) (collector.Key, error) {
-	key, ok := keys.FromContext(ctx)
-	if !ok {
-		return key, connect.NewError(connect.CodeUnauthenticated, errors.New("an API key is needed"))
-	}
-	if !key.Scope.Allows(scope) {
-		return key, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("this API key has scope %s; this call needs %s", key.Scope, scope))
-	}
-	return key, nil
 }
 
 // failed turns an error of the store into one for the client. What the store says is for the log.

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/keys"
+	"github.com/openalign/align/collector/rpc"
 	"github.com/openalign/align/collector/search"
 	alignv1 "github.com/openalign/align/proto/gen/align/v1"
 )
@@ -31,7 +33,7 @@ const (
 // GetConversation returns one conversation.
 func (s *Service) GetConversation(ctx context.Context, req *connect.Request[alignv1.GetConversationRequest],
 ) (*connect.Response[alignv1.GetConversationResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeRead)
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +61,7 @@ func errNoConversation() error { return invalid("conversation_id is missing") }
 // SearchConversations lists the project's conversations that are wanted.
 func (s *Service) SearchConversations(ctx context.Context, req *connect.Request[alignv1.SearchConversationsRequest],
 ) (*connect.Response[alignv1.SearchConversationsResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeRead)
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +106,7 @@ func searchPage(req *alignv1.SearchConversationsRequest) (collector.Page, error)
 	if offset := req.GetOffset(); offset < 0 || offset > collector.MaxOffset {
 		return collector.Page{}, invalid("offset is %d; it can be 0 to %d, and page_token goes deeper", offset, collector.MaxOffset)
 	}
-	return pageOf(name, size, req.GetPageToken(), defaultConversations, maxConversations)
+	return rpc.Page(name, size, req.GetPageToken(), defaultConversations, maxConversations)
 }
 
 // query reads what is wanted.
@@ -199,7 +201,7 @@ func atMost(field, value string, most int) error {
 // ListMessages lists the current messages of one conversation in order.
 func (s *Service) ListMessages(ctx context.Context, req *connect.Request[alignv1.ListMessagesRequest],
 ) (*connect.Response[alignv1.ListMessagesResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeRead)
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +209,7 @@ func (s *Service) ListMessages(ctx context.Context, req *connect.Request[alignv1
 	if id == "" {
 		return nil, errNoConversation()
 	}
-	page, err := pageOf("page_size", req.Msg.GetPageSize(), req.Msg.GetPageToken(), defaultMessages, maxMessages)
+	page, err := rpc.Page("page_size", req.Msg.GetPageSize(), req.Msg.GetPageToken(), defaultMessages, maxMessages)
 	if err != nil {
 		return nil, err
 	}
@@ -225,14 +227,14 @@ func (s *Service) ListMessages(ctx context.Context, req *connect.Request[alignv1
 // ListRuns lists the runs of one conversation, oldest first.
 func (s *Service) ListRuns(ctx context.Context, req *connect.Request[alignv1.ListRunsRequest],
 ) (*connect.Response[alignv1.ListRunsResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeRead)
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
 	if err != nil {
 		return nil, err
 	}
 	if req.Msg.GetConversationId() == "" {
 		return nil, errNoConversation()
 	}
-	page, err := pageOf("page_size", req.Msg.GetPageSize(), req.Msg.GetPageToken(), defaultRuns, maxRuns)
+	page, err := rpc.Page("page_size", req.Msg.GetPageSize(), req.Msg.GetPageToken(), defaultRuns, maxRuns)
 	if err != nil {
 		return nil, err
 	}
@@ -245,15 +247,4 @@ func (s *Service) ListRuns(ctx context.Context, req *connect.Request[alignv1.Lis
 		answer.Runs = append(answer.Runs, run(&found[i]))
 	}
 	return connect.NewResponse(answer), nil
-}
-
-// pageOf reads a request's page; a size of 0 means standard.
-func pageOf(field string, size int32, token string, standard, most int) (collector.Page, error) {
-	if size < 0 || int(size) > most {
-		return collector.Page{}, invalid("%s is %d; it can be 1 to %d, or 0 for %d", field, size, most, standard)
-	}
-	if size == 0 {
-		return collector.Page{Size: standard, Token: token}, nil
-	}
-	return collector.Page{Size: int(size), Token: token}, nil
 }

@@ -4,9 +4,9 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/rpc"
 	alignv1 "github.com/openalign/align/proto/gen/align/v1"
 )
 
@@ -19,8 +19,8 @@ func (s *Service) conversation(c *collector.Conversation, now time.Time) *alignv
 		UserId:       c.UserID,
 		AssistantId:  c.AssistantID,
 		Title:        c.Title,
-		StartTime:    timestamp(c.StartTime),
-		EndTime:      timestamp(end),
+		StartTime:    rpc.Timestamp(c.StartTime),
+		EndTime:      rpc.Timestamp(end),
 		State:        states[state],
 		CloseReason:  reason,
 		MessageCount: int32(c.MessageCount),
@@ -36,7 +36,7 @@ func (s *Service) conversation(c *collector.Conversation, now time.Time) *alignv
 		TestMode:     c.TestMode,
 		Labels:       c.Labels,
 		Tags:         c.Tags,
-		LastActivity: timestamp(c.LastActivity),
+		LastActivity: rpc.Timestamp(c.LastActivity),
 		Comment:      c.Comment,
 		Reasons:      c.Reasons,
 		Score:        score(c.Score),
@@ -52,7 +52,7 @@ func message(conversation string, m *collector.Message) *alignv1.Message {
 		Index:               m.Index,
 		Role:                m.Role,
 		Content:             m.Content,
-		CreateTime:          timestamp(m.Time),
+		CreateTime:          rpc.Timestamp(m.Time),
 		Vote:                votes[m.Vote],
 		Versions:            int32(m.Versions),
 		Properties:          m.Properties,
@@ -86,8 +86,8 @@ func run(r *collector.Run) *alignv1.Run {
 		Id:               r.ID,
 		Agent:            r.Agent,
 		Model:            r.Model,
-		StartTime:        timestamp(r.StartTime),
-		EndTime:          timestamp(r.EndTime),
+		StartTime:        rpc.Timestamp(r.StartTime),
+		EndTime:          rpc.Timestamp(r.EndTime),
 		MessageCount:     int32(r.Messages),
 		Latency:          duration(d.Latency),
 		TimeToFirstToken: duration(d.TimeToFirstToken),
@@ -140,14 +140,6 @@ var states = map[collector.State]alignv1.Conversation_State{
 var votes = map[collector.Vote]alignv1.Vote{
 	collector.VoteUp:   alignv1.Vote_VOTE_UP,
 	collector.VoteDown: alignv1.Vote_VOTE_DOWN,
-}
-
-// timestamp leaves out a time that is not known.
-func timestamp(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
-		return nil
-	}
-	return timestamppb.New(t)
 }
 
 // duration leaves out a length of time that is not known.

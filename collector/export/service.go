@@ -31,15 +31,13 @@ var _ alignv1connect.ExportServiceHandler = service{}
 
 // NewService returns the ExportService's path prefix and its handler, which must stand behind [keys.Require].
 func NewService(e *Exporter, log *slog.Logger) (string, http.Handler) {
-	path, handler := alignv1connect.NewExportServiceHandler(service{e, log}, connect.WithReadMaxBytes(rpc.MaxRequestBytes))
+	path, handler := alignv1connect.NewExportServiceHandler(service{e, log}, rpc.StrictJSON(), connect.WithReadMaxBytes(rpc.MaxRequestBytes))
 	return path, rpc.Answerable(map[string]rpc.Form{
 		alignv1connect.ExportServiceListExportsProcedure:  rpc.GetOrPost,
 		alignv1connect.ExportServiceGetExportProcedure:    rpc.GetOrPost,
 		alignv1connect.ExportServiceVerifyExportProcedure: rpc.GetOrPost,
 	}, handler)
 }
-
-var errNoKey = connect.NewError(connect.CodeUnauthenticated, errors.New("an API key is needed"))
 
 // failed turns an error into one for the client. What the store says is for the log.
 func (s service) failed(ctx context.Context, err error) error {
@@ -68,11 +66,15 @@ func dayOf(field, text string) (collector.Day, error) {
 
 // ListExports lists days that are final.
 func (s service) ListExports(ctx context.Context, req *connect.Request[alignv1.ListExportsRequest]) (*connect.Response[alignv1.ListExportsResponse], error) {
-	key, ok := keys.FromContext(ctx)
-	if !ok {
-		return nil, errNoKey
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
+	if err != nil {
+		return nil, err
 	}
-	from, to, size := collector.Day(math.MinInt32), collector.Day(math.MaxInt32), int(req.Msg.GetPageSize())
+	page, err := rpc.Page("page_size", req.Msg.GetPageSize(), "", defaultPage, maxPage)
+	if err != nil {
+		return nil, err
+	}
+	from, to := collector.Day(math.MinInt32), collector.Day(math.MaxInt32)
 	for _, bound := range []struct {
 		field, text string
 		day         *collector.Day
@@ -85,20 +87,14 @@ func (s service) ListExports(ctx context.Context, req *connect.Request[alignv1.L
 			return nil, err
 		}
 	}
-	if size == 0 {
-		size = defaultPage
-	}
-	if size < 1 || size > maxPage {
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("page_size is %d; it can be 1 to %d, or 0 for %d", size, maxPage, defaultPage))
-	}
-	list, err := s.Days(ctx, key.Project, from, to, size+1)
+	list, err := s.Days(ctx, key.Project, from, to, page.Size+1)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
 	answer := &alignv1.ListExportsResponse{}
-	if len(list) > size {
-		answer.NextPageToken = list[size].Day
-		list = list[:size]
+	if len(list) > page.Size {
+		answer.NextPageToken = list[page.Size].Day
+		list = list[:page.Size]
 	}
 	for _, m := range list {
 		answer.Exports = append(answer.Exports, m.message())
@@ -118,9 +114,9 @@ func (m *Manifest) message() *alignv1.ExportManifest {
 
 // GetExport returns a manifest and a link.
 func (s service) GetExport(ctx context.Context, req *connect.Request[alignv1.GetExportRequest]) (*connect.Response[alignv1.GetExportResponse], error) {
-	key, ok := keys.FromContext(ctx)
-	if !ok {
-		return nil, errNoKey
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
+	if err != nil {
+		return nil, err
 	}
 	day, err := dayOf("day", req.Msg.GetDay())
 	if err != nil {
@@ -156,9 +152,9 @@ func (s service) GetExport(ctx context.Context, req *connect.Request[alignv1.Get
 
 // VerifyExport compares files with their manifest.
 func (s service) VerifyExport(ctx context.Context, req *connect.Request[alignv1.VerifyExportRequest]) (*connect.Response[alignv1.VerifyExportResponse], error) {
-	key, ok := keys.FromContext(ctx)
-	if !ok {
-		return nil, errNoKey
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
+	if err != nil {
+		return nil, err
 	}
 	day, err := dayOf("day", req.Msg.GetDay())
 	if err != nil {

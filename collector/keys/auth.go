@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -99,6 +100,19 @@ func FromContext(ctx context.Context) (key collector.Key, ok bool) {
 }
 
 type contextKey struct{}
+
+// Allowed returns the key that [Require] let through if it allows scope. Middleware has asked for one already; what a single
+// call needs beyond that, or would need were it served without, is asked for here. Its error is one for the client.
+func Allowed(ctx context.Context, scope collector.Scope) (collector.Key, error) {
+	key, ok := FromContext(ctx)
+	if !ok {
+		return key, connect.NewError(connect.CodeUnauthenticated, errors.New("an API key is needed"))
+	}
+	if !key.Scope.Allows(scope) {
+		return key, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("this API key has scope %s; this call needs %s", key.Scope, scope))
+	}
+	return key, nil
+}
 
 // bearer takes the key out of an Authorization header. The scheme's case does not matter (RFC 9110, 11.1).
 func bearer(header string) (secret string, ok bool) {

@@ -4,9 +4,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/outcome"
 )
 
 // Concern is why somebody should look at an event.
@@ -28,8 +28,6 @@ const (
 	latencies, fewLatencies = 256, 20
 	// An answer is slow that took slowFactor times as long as half of the last ones, and slowLeast or more.
 	slowFactor, slowLeast = 4, 2 * time.Second
-	// alike is from which share of common words on two questions are nearly the same.
-	alike = 0.6
 )
 
 // judge finds what is of concern among the events of a project, in the order in which they come. Others judge a
@@ -81,47 +79,7 @@ func (j *judge) rephrased(conversation, text string) bool {
 		j.order = append(j.order, conversation)
 	}
 	j.asked[conversation] = strings.Clone(cut(text))
-	return known && similar(before, text)
-}
-
-// similar compares the sets of words of two texts: the size of what they share by that of what they have together. Three
-// words are needed to tell; scripts without spaces are compared by character.
-func similar(a, b string) bool {
-	words, others := wordsOf(a), wordsOf(b)
-	if min(len(words), len(others)) < 3 {
-		return false
-	}
-	common := 0
-	for word := range words {
-		if others[word] {
-			common++
-		}
-	}
-	return float64(common) >= alike*float64(len(words)+len(others)-common)
-}
-
-func wordsOf(text string) map[string]bool {
-	words := map[string]bool{}
-	var word strings.Builder
-	end := func() {
-		if word.Len() > 0 {
-			words[word.String()] = true
-			word.Reset()
-		}
-	}
-	for _, r := range strings.ToLower(cut(text)) {
-		switch {
-		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai):
-			end()
-			words[string(r)] = true
-		case unicode.IsLetter(r) || unicode.IsDigit(r):
-			word.WriteRune(r)
-		default:
-			end()
-		}
-	}
-	end()
-	return words
+	return known && outcome.Rephrases(text, before)
 }
 
 // slow reports whether an answer took far longer than the last ones, and remembers it.

@@ -27,7 +27,7 @@ type service struct {
 
 // New returns the LiveService's path prefix and its handler, which must stand behind [keys.Require].
 func New(hub *Hub) (string, http.Handler) {
-	path, handler := alignv1connect.NewLiveServiceHandler(service{hub}, connect.WithReadMaxBytes(rpc.MaxRequestBytes))
+	path, handler := alignv1connect.NewLiveServiceHandler(service{hub}, rpc.StrictJSON(), connect.WithReadMaxBytes(rpc.MaxRequestBytes))
 	return path, rpc.Answerable(map[string]rpc.Form{alignv1connect.LiveServiceWatchProcedure: rpc.PostStream}, patient(handler))
 }
 
@@ -62,9 +62,9 @@ func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Watch sends what happens until the client leaves.
 func (s service) Watch(ctx context.Context, req *connect.Request[alignv1.WatchRequest], to *connect.ServerStream[alignv1.WatchResponse]) error {
-	key, ok := keys.FromContext(ctx)
-	if !ok {
-		return connect.NewError(connect.CodeUnauthenticated, errors.New("an API key is needed"))
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
+	if err != nil {
+		return err
 	}
 	watcher, err := s.hub.Watch(key.Project)
 	if errors.Is(err, ErrFull) {

@@ -29,15 +29,13 @@ var _ alignv1connect.MetricsServiceHandler = (*Service)(nil)
 
 // NewService returns the service's path prefix and its handler, which must stand behind [keys.Require].
 func NewService(engine *Engine, log *slog.Logger) (string, http.Handler) {
-	path, handler := alignv1connect.NewMetricsServiceHandler(&Service{engine, log}, connect.WithReadMaxBytes(rpc.MaxRequestBytes))
+	path, handler := alignv1connect.NewMetricsServiceHandler(&Service{engine, log}, rpc.StrictJSON(), connect.WithReadMaxBytes(rpc.MaxRequestBytes))
 	return path, rpc.Answerable(map[string]rpc.Form{
 		alignv1connect.MetricsServiceGetMetricsProcedure:    rpc.GetOrPost,
 		alignv1connect.MetricsServiceListMetricsProcedure:   rpc.GetOrPost,
 		alignv1connect.MetricsServiceExplainMetricProcedure: rpc.GetOrPost,
 	}, handler)
 }
-
-var errNoKey = connect.NewError(connect.CodeUnauthenticated, errors.New("an API key is needed"))
 
 // failed turns an error into one for the client. What the store says is for the log.
 func (s *Service) failed(ctx context.Context, err error) error {
@@ -85,9 +83,9 @@ func scopeOf(m *alignv1.MetricsScope) (s Scope, err error) {
 
 // GetMetrics computes metrics of the key's project.
 func (s *Service) GetMetrics(ctx context.Context, req *connect.Request[alignv1.GetMetricsRequest]) (*connect.Response[alignv1.GetMetricsResponse], error) {
-	key, ok := keys.FromContext(ctx)
-	if !ok {
-		return nil, errNoKey
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
+	if err != nil {
+		return nil, err
 	}
 	scope, err := scopeOf(req.Msg.GetScope())
 	if err != nil {
@@ -135,8 +133,8 @@ func protoValue(v *Value) *alignv1.MetricValue {
 
 // ListMetrics lists the definitions.
 func (s *Service) ListMetrics(ctx context.Context, _ *connect.Request[alignv1.ListMetricsRequest]) (*connect.Response[alignv1.ListMetricsResponse], error) {
-	if _, ok := keys.FromContext(ctx); !ok {
-		return nil, errNoKey
+	if _, err := keys.Allowed(ctx, collector.ScopeRead); err != nil {
+		return nil, err
 	}
 	out := &alignv1.ListMetricsResponse{}
 	for i := range Definitions {
@@ -152,9 +150,9 @@ func protoDefinition(d *Definition) *alignv1.MetricDefinition {
 
 // ExplainMetric says how a number came about.
 func (s *Service) ExplainMetric(ctx context.Context, req *connect.Request[alignv1.ExplainMetricRequest]) (*connect.Response[alignv1.ExplainMetricResponse], error) {
-	key, ok := keys.FromContext(ctx)
-	if !ok {
-		return nil, errNoKey
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
+	if err != nil {
+		return nil, err
 	}
 	scope, err := scopeOf(req.Msg.GetScope())
 	if err != nil {

@@ -5,13 +5,10 @@ package operations
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
@@ -40,7 +37,7 @@ type service struct {
 
 // NewQuality returns the QualityService's path prefix and its handler, which must stand behind [keys.Require].
 func NewQuality(store Store, log *slog.Logger) (string, http.Handler) {
-	path, handler := alignv1connect.NewQualityServiceHandler(quality{service{store, log}}, connect.WithReadMaxBytes(rpc.MaxRequestBytes))
+	path, handler := alignv1connect.NewQualityServiceHandler(quality{service{store, log}}, rpc.StrictJSON(), connect.WithReadMaxBytes(rpc.MaxRequestBytes))
 	return path, rpc.Answerable(map[string]rpc.Form{
 		alignv1connect.QualityServiceGetQualityProcedure:   rpc.GetOrPost,
 		alignv1connect.QualityServiceListFindingsProcedure: rpc.GetOrPost,
@@ -50,24 +47,11 @@ func NewQuality(store Store, log *slog.Logger) (string, http.Handler) {
 
 // NewAdmin returns the AdminService's path prefix and its handler, which must stand behind [keys.Require].
 func NewAdmin(store Store, log *slog.Logger) (string, http.Handler) {
-	path, handler := alignv1connect.NewAdminServiceHandler(admin{service{store, log}}, connect.WithReadMaxBytes(rpc.MaxRequestBytes))
+	path, handler := alignv1connect.NewAdminServiceHandler(admin{service{store, log}}, rpc.StrictJSON(), connect.WithReadMaxBytes(rpc.MaxRequestBytes))
 	return path, rpc.Answerable(map[string]rpc.Form{
 		alignv1connect.AdminServiceEraseUserProcedure: rpc.PostOnly,
 		alignv1connect.AdminServiceListAuditProcedure: rpc.GetOrPost,
 	}, handler)
-}
-
-// keyFor returns the request's key if it allows scope. Middleware has asked for one already; what a single call needs beyond
-// that, or would need were it served without, is asked for here.
-func keyFor(ctx context.Context, scope collector.Scope) (collector.Key, error) {
-	key, ok := keys.FromContext(ctx)
-	if !ok {
-		return key, connect.NewError(connect.CodeUnauthenticated, errors.New("an API key is needed"))
-	}
-	if !key.Scope.Allows(scope) {
-		return key, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("this API key has scope %s; this call needs %s", key.Scope, scope))
-	}
-	return key, nil
 }
 
 // failed turns an error of the store into one for the client. What the store says is for the log.
@@ -88,7 +72,7 @@ type quality struct{ service }
 var _ alignv1connect.QualityServiceHandler = quality{}
 
 func (s quality) GetQuality(ctx context.Context, _ *connect.Request[alignv1.GetQualityRequest]) (*connect.Response[alignv1.GetQualityResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeRead)
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +104,7 @@ var kinds = map[alignv1.Finding_Kind]collector.FindingKind{
 }
 
 func (s quality) ListFindings(ctx context.Context, req *connect.Request[alignv1.ListFindingsRequest]) (*connect.Response[alignv1.ListFindingsResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeRead)
+	key, err := keys.Allowed(ctx, collector.ScopeRead)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +112,7 @@ func (s quality) ListFindings(ctx context.Context, req *connect.Request[alignv1.
 	if !ok {
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("kind is missing or unknown"))
 	}
-	page, err := pageOf(req.Msg.GetPageSize(), req.Msg.GetPageToken())
+	page, err := rpc.Page("page_size", req.Msg.GetPageSize(), req.Msg.GetPageToken(), defaultPage, maxPage)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +124,7 @@ func (s quality) ListFindings(ctx context.Context, req *connect.Request[alignv1.
 	for _, f := range list {
 		answer.Findings = append(answer.Findings, &alignv1.Finding{
 			ConversationId: f.Conversation, Index: f.Index, Count: int32(f.Count),
-			EventId: f.EventID, ReceiveTime: timestamp(f.ReceiveTime), EventTime: timestamp(f.EventTime),
+			EventId: f.EventID, ReceiveTime: rpc.Timestamp(f.ReceiveTime), EventTime: rpc.Timestamp(f.EventTime),
 		})
 	}
 	return connect.NewResponse(answer), nil
@@ -151,11 +135,11 @@ func (s quality) ListSetAside(ctx context.Context, req *connect.Request[alignv1.
 	if req.Msg.GetContent() {
 		scope = collector.ScopeAdmin
 	}
-	key, err := keyFor(ctx, scope)
+	key, err := keys.Allowed(ctx, scope)
 	if err != nil {
 		return nil, err
 	}
-	page, err := pageOf(req.Msg.GetPageSize(), req.Msg.GetPageToken())
+	page, err := rpc.Page("page_size", req.Msg.GetPageSize(), req.Msg.GetPageToken(), defaultPage, maxPage)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +150,7 @@ func (s quality) ListSetAside(ctx context.Context, req *connect.Request[alignv1.
 	answer := &alignv1.ListSetAsideResponse{NextPageToken: next}
 	for _, e := range list {
 		answer.Events = append(answer.Events, &alignv1.SetAsideEvent{
-			Reason: e.Reason, Size: e.Size, ReceiveTime: timestamp(e.ReceiveTime), EventId: e.EventID, Content: e.Raw,
+			Reason: e.Reason, Size: e.Size, ReceiveTime: rpc.Timestamp(e.ReceiveTime), EventId: e.EventID, Content: e.Raw,
 		})
 	}
 	return connect.NewResponse(answer), nil
@@ -178,7 +162,7 @@ type admin struct{ service }
 var _ alignv1connect.AdminServiceHandler = admin{}
 
 func (s admin) EraseUser(ctx context.Context, req *connect.Request[alignv1.EraseUserRequest]) (*connect.Response[alignv1.EraseUserResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeAdmin)
+	key, err := keys.Allowed(ctx, collector.ScopeAdmin)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +181,7 @@ func (s admin) EraseUser(ctx context.Context, req *connect.Request[alignv1.Erase
 }
 
 func (s admin) ListAudit(ctx context.Context, _ *connect.Request[alignv1.ListAuditRequest]) (*connect.Response[alignv1.ListAuditResponse], error) {
-	key, err := keyFor(ctx, collector.ScopeAdmin)
+	key, err := keys.Allowed(ctx, collector.ScopeAdmin)
 	if err != nil {
 		return nil, err
 	}
@@ -207,26 +191,7 @@ func (s admin) ListAudit(ctx context.Context, _ *connect.Request[alignv1.ListAud
 	}
 	answer := &alignv1.ListAuditResponse{}
 	for _, l := range lines {
-		answer.Lines = append(answer.Lines, &alignv1.AuditLine{Time: timestamp(l.Time), Action: l.Action, Actor: l.Actor, Detail: l.Detail})
+		answer.Lines = append(answer.Lines, &alignv1.AuditLine{Time: rpc.Timestamp(l.Time), Action: l.Action, Actor: l.Actor, Detail: l.Detail})
 	}
 	return connect.NewResponse(answer), nil
-}
-
-// pageOf reads a request's page.
-func pageOf(size int32, token string) (collector.Page, error) {
-	if size == 0 {
-		size = defaultPage
-	}
-	if size < 1 || size > maxPage {
-		return collector.Page{}, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("page_size is %d; it can be 1 to %d, or 0 for %d", size, maxPage, defaultPage))
-	}
-	return collector.Page{Size: int(size), Token: token}, nil
-}
-
-// timestamp leaves out a time that is not known.
-func timestamp(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
-		return nil
-	}
-	return timestamppb.New(t)
 }

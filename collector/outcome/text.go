@@ -74,6 +74,9 @@ func tokens(s string) (list []string) {
 	return list
 }
 
+// Rephrases reports whether a text asks nearly what another asked before, by the rule that conversations are judged by.
+func Rephrases(content, before string) bool { return newText(content).repeats(newText(before)) }
+
 // repeats reports whether t asks nearly what o asked. Texts with different numbers ask different things.
 func (t text) repeats(o text) bool {
 	if len(t.tokens) < leastTokens || len(o.tokens) < leastTokens {

@@ -33,11 +33,12 @@ func (w *world) call(t *testing.T, key, procedure, body string) (status int, ans
 	return resp.StatusCode, string(content)
 }
 
-// TestScopesAreEnforcedForEveryProcedure asks for each with each kind of key.
-func TestScopesAreEnforcedForEveryProcedure(t *testing.T) {
+// TestScopesAndFieldsAreEnforcedForEveryProcedure asks for each with each kind of key, and with a misspelt field: what is
+// not understood must not look like an answer to it.
+func TestScopesAndFieldsAreEnforcedForEveryProcedure(t *testing.T) {
 	w := newWorld(t)
 	const conversations, quality, admin = "/align.v1.ConversationService/", "/align.v1.QualityService/", "/align.v1.AdminService/"
-	const numbers = "/align.v1.MetricsService/"
+	const numbers, exports = "/align.v1.MetricsService/", "/align.v1.ExportService/"
 	for path, c := range map[string]struct {
 		body    string
 		allowed []collector.Scope
@@ -51,6 +52,7 @@ func TestScopesAreEnforcedForEveryProcedure(t *testing.T) {
 		numbers + "GetMetrics":                {`{}`, []collector.Scope{"read", "admin"}},
 		numbers + "ListMetrics":               {`{}`, []collector.Scope{"read", "admin"}},
 		numbers + "ExplainMetric":             {`{"name":"error_rate"}`, []collector.Scope{"read", "admin"}},
+		exports + "ListExports":               {`{}`, []collector.Scope{"read", "admin"}},
 		admin + "EraseUser":                   {`{"userId":"nobody"}`, []collector.Scope{"admin"}},
 		admin + "ListAudit":                   {`{}`, []collector.Scope{"admin"}},
 	} {
@@ -69,6 +71,12 @@ func TestScopesAreEnforcedForEveryProcedure(t *testing.T) {
 			if status != want && !(want == http.StatusOK && status == http.StatusNotFound && strings.HasSuffix(path, "ListMessages")) {
 				t.Errorf("%s with scope %q: status %d %s, want %d", path, scope, status, answer, want)
 			}
+		}
+		if path == procedure {
+			continue // clients may be newer than the collector
+		}
+		if status, answer := w.call(t, "{admin key}", path, `{"private":1}`); status != http.StatusBadRequest || strings.Contains(answer, "private") {
+			t.Errorf("%s with a field that there is not: status %d %s, want 400 that does not repeat it", path, status, answer)
 		}
 	}
 }

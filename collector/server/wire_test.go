@@ -22,6 +22,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/keys"
 	"github.com/openalign/align/collector/server"
 	"github.com/openalign/align/collector/store/sqlite"
@@ -103,7 +104,7 @@ func newWorld(t *testing.T) *world {
 		"{read key}", newKey(t, store, collector.ScopeRead),
 		"{admin key}", newKey(t, store, collector.ScopeAdmin))
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.server = server.New(w.store, server.Options{Logger: log, Agnost: map[string]string{"Org-1": project}, Digests: store})
+	w.server = server.New(w.store, server.Options{Logger: log, Agnost: map[string]string{"Org-1": project}, Digests: store, Exports: export.New(store, export.Config{Logger: log})})
 	web := httptest.NewUnstartedServer(w.server)
 	web.Config = server.HTTP(web.Config.Handler, log)
 	web.Start()
