@@ -965,7 +965,7 @@ func mapKeys[K cmp.Ordered, V any](all ...map[K]V) func(func(K) bool) {
 }
 
 func TestAcroInvariantHoldsUnderRandomFaults(t *testing.T) {
-	for seed := range uint64(*schedules / 4) {
+	for seed := range someSchedules(4) {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { playAcroWorld(t, seed) })
 		})

@@ -334,7 +334,7 @@ func TestHandleCostsNoMoreAllocationsThanTheCall(t *testing.T) {
 // Handles shared by many goroutines, interactions and plain calls, against a collector with moods: the accounts balance,
 // and what arrives of a session is in the order of its indexes.
 func TestHandlesKeepTheAccountingUnderRandomFaults(t *testing.T) {
-	for seed := range uint64(*schedules) / 4 {
+	for seed := range someSchedules(4) {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, seed)

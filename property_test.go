@@ -13,7 +13,16 @@ import (
 	"time"
 )
 
-var schedules = flag.Int("schedules", 2000, "how many random schedules TestInvariantHoldsUnderRandomFaults plays")
+var schedules = flag.Int("schedules", 2000, "how many random schedules TestInvariantHoldsUnderRandomFaults plays; a quarter with -short")
+
+// someSchedules is a share of all random schedules that a test run plays, less with -short, which is for the race detector.
+func someSchedules(share int) uint64 {
+	n := uint64(*schedules / share)
+	if testing.Short() {
+		n /= 4
+	}
+	return n
+}
 
 // world is one random schedule: a collector with moods, a client with settings, and what was told of it.
 type world struct {
@@ -279,7 +288,7 @@ func (w *world) check(t *testing.T) {
 
 // A seed fixes a schedule's settings and the sequence of its draws; which goroutine draws when is the scheduler's.
 func TestInvariantHoldsUnderRandomFaults(t *testing.T) {
-	for seed := range uint64(*schedules) {
+	for seed := range someSchedules(1) {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { newWorld(t, seed).play(t) })
 		})
