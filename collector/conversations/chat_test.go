@@ -349,18 +349,31 @@ func TestLargeMessagesCanBeSaidAndNoLarger(t *testing.T) {
 // A chat may take longer than a server lets requests take.
 func TestChatOutlivesTheServersDeadlines(t *testing.T) {
 	w := newWorld(t, of(openaitest.Stall))
+	const deadline = 500 * time.Millisecond
 	w.agent.Answer = func(openaitest.Request) string {
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(deadline + deadline/2)
 		return "at last"
 	}
-	w.deadlines(t, 150*time.Millisecond)
-	for _, agent := range []string{"support", "plain"} {
-		for form, talk := range map[string]talk{"at once": w.unary, "as a stream": w.streamed} {
-			id := w.create(t, &alignv1.CreateConversationRequest{}).GetId()
+	ids := make([]string, 4)
+	for i := range ids {
+		ids[i] = w.create(t, &alignv1.CreateConversationRequest{}).GetId()
+	}
+	w.deadlines(t, deadline)
+	var chats sync.WaitGroup
+	for i, id := range ids {
+		agent, form, talk := "support", "at once", w.unary
+		if i%2 == 1 {
+			agent = "plain"
+		}
+		if i/2 == 1 {
+			form, talk = "as a stream", w.streamed
+		}
+		chats.Go(func() {
 			answer, err := talk(t.Context(), &alignv1.ChatRequest{ConversationId: id, Agent: agent, Messages: said("hello")})
 			if err != nil || answer.GetMessages()[0].GetContent() != "at last" {
 				t.Errorf("%s, %s: %v, %v", agent, form, answer, err)
 			}
-		}
+		})
 	}
+	chats.Wait()
 }
