@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -287,13 +288,14 @@ func (r *run) count(ctx context.Context) error {
 		}
 		heavy = heavy || !d.light
 	}
-	// Several connections read, each a stretch of the window, while another looks at who was active when. Only a call-back
-	// needs that before.
+	// Several connections read, each a stretch of the window, while others look at who was active when, and who was first
+	// here when. Only a call-back needs the former before.
 	tasks, together := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return r.users.meet(together) })
 	load := func() error { return r.users.load(together, heavy) }
 	if r.about.callBack {
 		if err := load(); err != nil {
-			return err
+			return cmp.Or(tasks.Wait(), err)
 		}
 	} else {
 		tasks.Go(load)
@@ -317,7 +319,8 @@ func (r *run) count(ctx context.Context) error {
 	for _, p := range parts {
 		r.part.join(p)
 	}
-	return r.users.finish(ctx)
+	r.users.reach(len(r.users.numbers))
+	return nil
 }
 
 // mostParts is how many connections read at a time for one question.

@@ -148,7 +148,7 @@ func (c *crowd) during(first, last int64) (all set) {
 type users struct {
 	run      *run
 	mu       sync.Mutex
-	numbers  map[string]int // guarded by mu while counting
+	numbers  map[string]int // guarded by mu while counting; also of users who are in no conversation of the window
 	starts   [][]int64      // of their conversations, where call-backs count
 	loaded   int64          // until when starts are known
 	first    []int64        // when the first conversation ever started, by number
@@ -268,22 +268,24 @@ func (u *users) cameBack(ctx context.Context, user string, after, before int64) 
 	return i < len(starts) && starts[i] < before, nil
 }
 
-// finish learns when the users that were met were first here.
-func (u *users) finish(ctx context.Context) error {
-	r := u.run
-	if !r.about.first {
+// meet learns when each user of the project was first here.
+func (u *users) meet(ctx context.Context) error {
+	if !u.run.about.first {
 		return nil
 	}
-	u.first, u.firstDay = make([]int64, len(u.numbers)), make([]int64, len(u.numbers))
-	for i := range u.first {
-		u.first[i], u.firstDay[i] = null, null
-	}
-	return r.engine.Store.FirstSeen(ctx, r.project, func(user []byte, start, day int64) error {
-		if n, ok := u.numbers[string(user)]; ok {
-			u.first[n], u.firstDay[n] = start, day
-		}
+	return u.run.engine.Store.FirstSeen(ctx, u.run.project, func(user []byte, start, day int64) error {
+		n := u.number(user)
+		u.reach(n + 1)
+		u.first[n], u.firstDay[n] = start, day
 		return nil
 	})
+}
+
+// reach makes room for what meet learns of some number of users.
+func (u *users) reach(count int) {
+	for len(u.first) < count {
+		u.first, u.firstDay = append(u.first, null), append(u.firstDay, null)
+	}
 }
 
 // userValue makes the value of a metric about users: of a group or, where a day is given, of all as of that day.
