@@ -22,6 +22,7 @@ type Client struct {
 	rules   *rules
 	seed    maphash.Seed
 	ids     *idSource
+	clock   clock
 
 	feedback *feedbackKeys
 

@@ -64,20 +64,21 @@ func (t *idleTracker) touch(id string, now, activity time.Time) (first bool) {
 	}
 	hash := maphash.String(t.seed, id)
 	i := t.find(hash, id)
-	if i != 0 {
-		t.unlink(i)
-	} else {
+	if i == 0 {
 		first = t.open == 0
 		i = t.add(hash, id, activity)
+		t.linkBefore(i, 0)
+	} else if t.head().prev != i {
+		t.unlink(i)
+		t.linkBefore(i, 0)
 	}
 	s := t.at(i)
 	s.activity = max(s.activity, activity.UnixNano())
 	// Callers read the clock before they come here, so two may arrive out of order: the list must not.
-	s.seen = t.since(now)
-	if last := t.head().prev; last != 0 {
-		s.seen = max(s.seen, t.at(last).seen)
+	s.seen = max(s.seen, t.since(now))
+	if before := s.prev; before != 0 {
+		s.seen = max(s.seen, t.at(before).seen)
 	}
-	t.linkBefore(i, 0)
 	if t.journal != nil && (s.noted == 0 || t.noteTime(s)-s.noted > uint32(t.journal.interval/time.Second)) {
 		t.note(i)
 	}

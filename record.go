@@ -20,7 +20,7 @@ func (c *Client) record(ctx context.Context, p payload) error {
 
 // admit is record for what must not be parted by a Close that begins meanwhile.
 func (c *Client) admit(ctx context.Context, p payload) error {
-	now := time.Now()
+	now := c.clock.now()
 	if c.cfg.Disabled {
 		c.drop(ctx, p, DropDisabled, now)
 		return nil
@@ -148,7 +148,7 @@ func (c *Client) recordPlain(ctx context.Context, m *Message) (done bool, err er
 	if _, told := timeFrom(ctx); told {
 		return false, nil
 	}
-	now := time.Now()
+	now := c.clock.now()
 	scratch := scratchPool.Get().(*[]byte)
 	entry, e := beginEvent((*scratch)[:0], EventCreateMessage, c.ids.next(now), now, len(m.SessionID)+len(m.Content))
 	entry = m.appendFields(entry)

@@ -249,36 +249,38 @@ func isPropertyKey(s string) bool {
 
 // isText reports whether s can travel as a protobuf string and be kept as text by any database.
 func isText(s string) bool {
-	for {
-		s = s[plainPrefix(s):]
-		for range 16 { // what made the prefix end is among these
-			if s == "" {
-				return true
-			}
-			r, size := utf8.DecodeRuneInString(s)
-			if r == 0 || r == utf8.RuneError && size == 1 {
-				return false
-			}
-			s = s[size:]
-		}
-	}
+	return isPlain(s) || strings.IndexByte(s, 0) < 0 && utf8.ValidString(s)
 }
 
-// plainPrefix returns the length of a prefix of s that is ASCII without NUL, looked at sixteen or eight bytes at a time.
-func plainPrefix(s string) (n int) {
+// isPlain reports whether s is ASCII without NUL, looked at eight or sixteen bytes at a time.
+func isPlain(s string) bool {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	if len(s) < 4 {
+		for i := range len(s) {
+			if s[i]-1 >= 0x7f {
+				return false
+			}
+		}
+		return true
+	}
+	if len(s) < 8 {
+		w := halfWord(s) | halfWord(s[len(s)-4:])<<32
+		return (w|(w-ones))&highs == 0
+	}
+	n := 0
 	for ; n+16 <= len(s); n += 16 {
 		v, w := word(s[n:n+8]), word(s[n+8:n+16])
 		if (v|w|(v-ones)|(w-ones))&highs != 0 { // a byte from 0x80 up, or one that is 0 and borrows
-			return n
+			return false
 		}
 	}
 	if n+8 <= len(s) {
-		if w := word(s[n : n+8]); (w|(w-ones))&highs == 0 {
-			n += 8
+		if w := word(s[n : n+8]); (w|(w-ones))&highs != 0 {
+			return false
 		}
 	}
-	return n
+	w := word(s[len(s)-8:]) // the rest, and some before it once more
+	return (w|(w-ones))&highs == 0
 }
 
 // word is the eight bytes of s, as one load.
@@ -286,6 +288,12 @@ func word(s string) uint64 {
 	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// halfWord is the first four bytes of s.
+func halfWord(s string) uint64 {
+	_ = s[3]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
 }
 
 // isBlank reports whether s is nothing but white space.
