@@ -18,7 +18,7 @@ import (
 
 // numbered is true for messages of project ?1 that are shown and have an index of their client's. It asks for hidden ones by
 // row, of which there are few, so that the index on messages is all that is read of the others.
-var numbered = `idx < ` + strconv.Itoa(collector.FirstPlace) + ` AND seq NOT IN (SELECT seq FROM messages WHERE project = ?1 AND hidden = 1)`
+var numbered = `idx < ` + strconv.FormatInt(collector.FirstPlace, 10) + ` AND seq NOT IN (SELECT seq FROM messages WHERE project = ?1 AND hidden = 1)`
 
 // Quality counts what is odd about a project's data.
 func (s *Store) Quality(ctx context.Context, project string) (q collector.Quality, err error) {
