@@ -38,6 +38,7 @@
 
   const answer = async (text) => {
     const body = new URLSearchParams(new FormData(form));
+    body.set("text", text);
     const asked = add("question", text), said = add("answer", "");
     const at = said.querySelector(".said");
     const who = form.querySelector("select");
@@ -55,6 +56,7 @@
         return;
       }
       begun();
+      document.querySelector(".starters")?.remove();
       if (who) chosen(who);
       await pieces(response, (line) => {
         const low = isLow();
@@ -97,13 +99,13 @@
   let busy = false;
   form?.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const field = form.elements.text, text = field.value.trim();
+    const field = form.elements.text, text = event.submitter?.name === "starter" ? event.submitter.value : field.value.trim();
     if (!text || busy) return;
     busy = true;
     say(problem, "");
     status.textContent = "";
     const answering = answer(text); // has read the form by now
-    field.value = "";
+    if (event.submitter?.name !== "starter") field.value = "";
     field.focus();
     await answering;
     busy = false;
@@ -124,9 +126,9 @@
     const isThumb = button.classList.contains("thumb");
     const vote = isThumb && button.ariaPressed === "true" ? "none" : button.value;
     const body = { token: ballot.elements.token.value, vote };
-    if (vote !== "none") {
-      const form = new FormData(ballot);
-      Object.assign(body, { comment: form.get("comment"), reasons: form.getAll("reasons") });
+    if (!isThumb) {
+      const all = new FormData(ballot);
+      Object.assign(body, { comment: all.get("comment"), reasons: all.getAll("reasons") });
     }
     try {
       const response = await fetch(ballot.action, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
@@ -137,6 +139,12 @@
       for (const thumb of ballot.querySelectorAll(".thumb")) thumb.ariaPressed = String(thumb.value === vote);
       says.value = { up: "Thank you!", down: isThumb ? "Sorry. What was wrong?" : "Thank you for telling us.", none: "Taken back." }[vote];
       why.open = isThumb && vote === "down";
+      if (!isThumb) why.dataset.told = "1";
+      else if (why.dataset.told) { // a new vote takes the place of the old one, with its reasons
+        delete why.dataset.told;
+        ballot.elements.comment.value = "";
+        why.querySelectorAll("[type=checkbox]").forEach((box) => { box.checked = false; });
+      }
     } catch {
       says.value = "That did not work: the connection was lost.";
     }
@@ -180,7 +188,7 @@
   const source = new EventSource(watching.dataset.events);
   source.addEventListener("ready", () => {
     watching.dataset.state = "watching";
-    watching.textContent = "What the collector has stored, as it does:";
+    watching.textContent = "This is what the collector stores:";
   });
   source.addEventListener("message", (m) => show(JSON.parse(m.data)));
   source.addEventListener("error", () => {

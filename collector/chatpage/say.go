@@ -1,6 +1,7 @@
 package chatpage
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,7 +89,7 @@ func (p *Page) sent(next func(http.ResponseWriter, *http.Request, *chat)) http.H
 
 // say has the agent answer what somebody says.
 func (p *Page) say(w http.ResponseWriter, r *http.Request, at *chat) {
-	text := strings.TrimSpace(strings.ReplaceAll(r.PostForm.Get("text"), "\r\n", "\n"))
+	text := strings.TrimSpace(strings.ReplaceAll(cmp.Or(r.PostForm.Get("text"), r.PostForm.Get("starter")), "\r\n", "\n"))
 	agent, err := p.maySay(at, text, r.PostForm.Get("agent"))
 	if err != nil {
 		refuse(w, err)

@@ -41,6 +41,7 @@ type view struct {
 	Full                   bool
 	Quiet                  string // how long until a conversation is closed, in words
 	MaxText                int
+	Starters               []string
 	Overview, Live, Events string // addresses
 	Conversation           string
 	SignOut                string
@@ -60,6 +61,7 @@ type ballot struct {
 	Comment     string
 	Wrong, Slow bool // the reasons
 	Missing     bool
+	Said        bool // a comment or a reason came with the vote
 	Whole       bool
 }
 
@@ -71,12 +73,15 @@ const (
 )
 
 func ballotOf(token string, v vote, whole bool) ballot {
-	b := ballot{Token: token, Up: v.Thumb == align.ThumbsUp, Down: v.Thumb == align.ThumbsDown, Comment: v.Comment, Whole: whole}
+	b := ballot{Token: token, Up: v.Thumb == align.ThumbsUp, Down: v.Thumb == align.ThumbsDown, Comment: v.Comment, Said: v.Comment != "" || len(v.Reasons) > 0, Whole: whole}
 	for _, reason := range v.Reasons {
 		b.Wrong, b.Missing, b.Slow = b.Wrong || reason == reasonWrong, b.Missing || reason == reasonMissing, b.Slow || reason == reasonSlow
 	}
 	return b
 }
+
+// starters are what can be said with one press, to begin with.
+var starters = []string{"Where is my parcel?", "I want to return a jacket", "Can I talk to a human?"}
 
 // show answers with the page.
 func (p *Page) show(w http.ResponseWriter, r *http.Request) {
@@ -101,7 +106,7 @@ func (p *Page) viewOf(r *http.Request, at *chat, visitor *dashboard.Visitor) *vi
 	v := &view{
 		Token: visitor.Token, ID: at.id, Agent: at.agent, Agents: p.agents.Names(), Project: p.project,
 		Begun: at.state != unsaid, Idle: at.state == idle, Ended: at.state == ended, Full: at.full(),
-		Quiet: spoken(p.idle), MaxText: MaxText,
+		Quiet: spoken(p.idle), MaxText: MaxText, Starters: starters,
 	}
 	at.mu.Unlock()
 	if len(v.Agents) == 1 {

@@ -281,6 +281,7 @@ func (c *chromium) picture(name string) {
 	for _, dark := range []bool{false, true} {
 		for _, phone := range []bool{false, true} {
 			c.look(dark, phone)
+			c.eval(`scrollTo(0, 0), 1`, new(int)) // what sticks to the top is there then
 			var size struct {
 				CSSContentSize struct{ Width, Height float64 }
 			}
