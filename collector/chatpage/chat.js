@@ -57,6 +57,7 @@
       }
       begun();
       document.querySelector(".starters")?.remove();
+      document.querySelector(".first")?.classList.remove("first");
       if (who) chosen(who);
       await pieces(response, (line) => {
         const low = isLow();
