@@ -143,8 +143,8 @@ func (p *Page) enter() (leave func(), ok bool) {
 	}, true
 }
 
-// note logs what could not be recorded: a chat goes on without its analytics.
-func (p *Page) note(ctx context.Context, err error) {
+// warn logs what could not be recorded: a chat goes on without its analytics.
+func (p *Page) warn(ctx context.Context, err error) {
 	if err != nil {
 		p.log.WarnContext(ctx, "the chat page could not record something", "error", err)
 	}

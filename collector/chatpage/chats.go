@@ -189,13 +189,13 @@ func (c *chat) add(said line) {
 // full reports whether a conversation has become too long. c.mu is held.
 func (c *chat) full() bool { return c.size >= maxChat || len(c.lines) >= maxLines }
 
-// open records that the conversation began, the first time.
-func (p *Page) open(ctx context.Context, c *chat, agent *agents.Agent) {
+// start records that the conversation began, the first time.
+func (p *Page) start(ctx context.Context, c *chat, agent *agents.Agent) {
 	c.begin.Do(func() {
 		c.history.MaxMessages, c.history.MaxBytes = historyOf(agent)
 		_, err := p.client.StartSession(ctx, align.Session{
 			ID: c.id, UserID: c.user, AssistantID: agent.Name(), Channel: align.ChannelChat, Source: "demo page",
 		})
-		p.note(ctx, err)
+		p.warn(ctx, err)
 	})
 }

@@ -11,6 +11,12 @@ import (
 	"github.com/openalign/align/aligntest"
 )
 
+func stateOf(at *chat) state {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	return at.state
+}
+
 // An agent that takes its time is not somebody who walked away.
 func TestSlowAnswersAreWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -24,21 +30,21 @@ func TestSlowAnswersAreWaitedFor(t *testing.T) {
 			func(_ context.Context, run *align.Run) (string, error) {
 				defer p.keepAlive(run)()
 				time.Sleep(10 * time.Minute)
-				if at.state != idle {
-					t.Errorf("while the agent thinks the conversation is %d, want idle", at.state)
+				if stateOf(at) != idle {
+					t.Errorf("while the agent thinks the conversation is %d, want idle", stateOf(at))
 				}
 				return "Thought.", nil
 			})
 		if err != nil || answer.Unrecorded != nil || p.client.Stats().Incomplete > 0 {
 			t.Errorf("answer %+v, %v; %d incomplete", answer, err, p.client.Stats().Incomplete)
 		}
-		if at.state != open {
-			t.Errorf("after the answer the conversation is %d, want open", at.state)
+		if stateOf(at) != open {
+			t.Errorf("after the answer the conversation is %d, want open", stateOf(at))
 		}
 		time.Sleep(DefaultIdle + time.Second)
 		synctest.Wait()
-		if at.state != idle {
-			t.Errorf("after a silence the conversation is %d, want idle", at.state)
+		if stateOf(at) != idle {
+			t.Errorf("after a silence the conversation is %d, want idle", stateOf(at))
 		}
 	})
 }

@@ -110,7 +110,7 @@ func (p *Page) say(w http.ResponseWriter, r *http.Request, at *chat) {
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
 
-	p.open(ctx, at, agent)
+	p.start(ctx, at, agent)
 	answer, err := p.client.Converse(ctx,
 		align.Conversation{ID: at.id, UserID: at.user, AgentName: agent.Name(), History: &at.history},
 		[]string{text},
@@ -119,7 +119,7 @@ func (p *Page) say(w http.ResponseWriter, r *http.Request, at *chat) {
 			defer p.keepAlive(run)()
 			return ask(ctx, run, agent, out.piece)
 		})
-	p.note(ctx, answer.Unrecorded)
+	p.warn(ctx, answer.Unrecorded)
 	if answer.RunID == "" { // the agent was not asked
 		why := errNoRoom // it went away before its turn
 		if _, ok := errors.AsType[*align.FieldError](err); ok {
@@ -131,7 +131,7 @@ func (p *Page) say(w http.ResponseWriter, r *http.Request, at *chat) {
 	said := line{Role: align.RoleAssistant, Text: answer.Text, Index: answer.Index, Failure: failureOf(err)}
 	at.add(said)
 	token, err := p.token(at, answer.Index)
-	p.note(ctx, err)
+	p.warn(ctx, err)
 	out.end(done{Text: answer.Text, Failure: said.Failure, Token: token})
 	if !out.lines {
 		http.Redirect(w, r, Path+"#last", http.StatusSeeOther)

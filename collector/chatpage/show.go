@@ -88,7 +88,7 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request) {
 	visitor := dashboard.VisitorFrom(r.Context())
 	at, isNew := p.chats.of(visitor.ID)
 	if isNew {
-		p.note(r.Context(), p.client.IdentifyUser(r.Context(), align.User{ID: at.user, DisplayName: "Visitor of the demo"}))
+		p.warn(r.Context(), p.client.IdentifyUser(r.Context(), align.User{ID: at.user, DisplayName: "Visitor of the demo"}))
 	}
 	var text bytes.Buffer
 	if err := page.Execute(&text, p.viewOf(r, at, visitor)); err != nil {
@@ -124,7 +124,7 @@ func (p *Page) viewOf(r *http.Request, at *chat, visitor *dashboard.Visitor) *vi
 	v.SignOut = dashboard.Path + "signout"
 	ballotFor := func(index int, has vote) ballot {
 		token, err := p.token(at, index)
-		p.note(r.Context(), err)
+		p.warn(r.Context(), err)
 		return ballotOf(token, has, index == 0)
 	}
 	for i := range lines {
@@ -147,7 +147,7 @@ func (p *Page) end(w http.ResponseWriter, r *http.Request, at *chat) {
 	at.mu.Unlock()
 	if begun {
 		if err := p.client.CloseSession(r.Context(), align.SessionEnd{SessionID: at.id}); err != nil {
-			p.note(r.Context(), err)
+			p.warn(r.Context(), err)
 			refuse(w, errNoRoom)
 			return
 		}
