@@ -163,6 +163,9 @@
     return e.type.replace("_", " ");
   };
   const seen = new Set();
+  const tell = () => {
+    watching.textContent = arrived.children.length ? "This is what the collector stores:" : "What you say and press shows up here once the collector has stored it.";
+  };
   const show = (e) => {
     if (seen.has(e.id)) return; // what is sent again is no news
     seen.add(e.id);
@@ -181,6 +184,7 @@
     }
     li.className = "fresh";
     arrived.prepend(li);
+    tell();
     while (arrived.children.length > most) arrived.lastElementChild.remove();
     if (!form) return;
     if (e.type === "session_close" && e.reason === "idle") status.textContent = form.dataset.idle;
@@ -189,7 +193,7 @@
   const source = new EventSource(watching.dataset.events);
   source.addEventListener("ready", () => {
     watching.dataset.state = "watching";
-    watching.textContent = "This is what the collector stores:";
+    tell();
   });
   source.addEventListener("message", (m) => show(JSON.parse(m.data)));
   source.addEventListener("error", () => {
