@@ -2,7 +2,7 @@
 // would. What it takes for that is
 //
 //   - [align.New], with an idle timeout short enough to be waited for;
-//   - [align.Client.IdentifyUser] when somebody comes, [align.Client.StartSession] when they first say something;
+//   - [align.Client.IdentifyUser] and [align.Client.StartSession] when somebody first says something;
 //   - [align.Client.Converse] around the agent, which records both sides, times and failures included;
 //   - [align.Client.FeedbackToken] beside each answer, and package feedbackhttp for the thumbs;
 //   - [align.Client.CloseSession] when they say that they are done. Who walks away is noticed by the client.
@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"context"
 	"embed"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -65,6 +66,7 @@ type Page struct {
 	project string
 	log     *slog.Logger
 	handler http.Handler
+	html    *template.Template
 	chats   chats
 
 	room      chan struct{} // a place for each answer under way
@@ -82,7 +84,7 @@ var files embed.FS
 func New(cfg Config) (*Page, error) {
 	p := &Page{
 		agents: cfg.Agents, project: cfg.ProjectID, idle: cmp.Or(cfg.Idle, DefaultIdle), log: cmp.Or(cfg.Logger, slog.Default()),
-		room: make(chan struct{}, maxAnswering),
+		html: parsePage(), room: make(chan struct{}, maxAnswering),
 	}
 	var err error
 	p.client, err = align.New(align.Config{

@@ -3,6 +3,7 @@ package chatpage
 import (
 	"context"
 	"crypto/rand"
+	"html/template"
 	"strings"
 	"sync"
 	"time"
@@ -12,17 +13,20 @@ import (
 	"github.com/openalign/align/collector/agents"
 )
 
-// Who talks, and what the page shows of it. An app has a database for that; here it is memory, and bounded.
+// Who talks, and what the page shows of it. An app has a database for that; here it is memory, and bounded such that no page
+// has more than 200 KB.
 
 const (
 	// maxChats is how many browsers have a conversation at once; who was quiet longest has to begin a new one.
 	maxChats = 200
 	// maxKept is how much of an answer the page keeps, in bytes. The browser that asked and the collector get all of it.
-	maxKept = 16 << 10
-	// maxChat is how much of a conversation the page keeps, in bytes. Beyond, one has to begin a new one.
-	maxChat = 96 << 10
-	// maxLines is how many lines a conversation has at most.
-	maxLines = 200
+	maxKept = 8 << 10
+	// maxChat is how much of a conversation the page has, in bytes of HTML, when one has to begin another. maxLines is how many
+	// lines it has then.
+	maxChat  = 64 << 10
+	maxLines = 40
+	// maxComment is how long a comment may be to stand in its form again.
+	maxComment = 512
 )
 
 // state is where a conversation stands.
@@ -62,7 +66,7 @@ type chat struct {
 	agent string     // who answers; empty until something was said
 	state state
 	lines []line
-	size  int // of their texts
+	size  int // of their texts, in HTML
 	whole vote
 	used  time.Time
 }
@@ -74,17 +78,18 @@ type chats struct {
 	byID      map[string]*chat
 }
 
-// of returns the conversation of a visitor, and whether they are new here.
-func (c *chats) of(visitor string) (at *chat, isNew bool) {
+// of returns the conversation of a visitor.
+func (c *chats) of(visitor string) *chat {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at = c.byVisitor[visitor]; at == nil {
-		at, isNew = c.replace(visitor), true
+	at := c.byVisitor[visitor]
+	if at == nil {
+		at = c.replace(visitor)
 	}
 	at.mu.Lock()
 	defer at.mu.Unlock()
 	at.used = time.Now()
-	return at, isNew
+	return at
 }
 
 // another begins a new conversation of a visitor.
@@ -104,7 +109,7 @@ func (c *chats) replace(visitor string) *chat {
 	} else if len(c.byVisitor) >= maxChats {
 		c.forgetQuietest()
 	}
-	at := &chat{id: rand.Text(), user: "visitor-" + visitor[:min(12, len(visitor))], used: time.Now()}
+	at := &chat{id: rand.Text(), user: "visitor-" + visitor[:min(8, len(visitor))], used: time.Now()}
 	c.byVisitor[visitor], c.byID[at.id] = at, at
 	return at
 }
@@ -168,7 +173,11 @@ func voteOf(thumb align.FeedbackType, comment string, reasons []string) vote {
 	if thumb == align.ThumbsNone {
 		return vote{}
 	}
-	return vote{thumb, comment, append([]string(nil), reasons...)}
+	v := vote{Thumb: thumb, Comment: comment, Reasons: append([]string(nil), reasons...)}
+	if len(comment) > maxComment {
+		v.Comment = ""
+	}
+	return v
 }
 
 // add keeps what was said.
@@ -183,17 +192,19 @@ func (c *chat) add(said line) {
 	said.Text = strings.ToValidUTF8(said.Text, "\uFFFD")
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lines, c.size = append(c.lines, said), c.size+len(said.Text)
+	c.lines, c.size = append(c.lines, said), c.size+len(template.HTMLEscapeString(said.Text))
 }
 
 // full reports whether a conversation has become too long. c.mu is held.
 func (c *chat) full() bool { return c.size >= maxChat || len(c.lines) >= maxLines }
 
-// start records that the conversation began, the first time.
+// start records who it is and that the conversation began, the first time.
 func (p *Page) start(ctx context.Context, c *chat, agent *agents.Agent) {
 	c.begin.Do(func() {
 		c.history.MaxMessages, c.history.MaxBytes = historyOf(agent)
-		_, err := p.client.StartSession(ctx, align.Session{
+		err := p.client.IdentifyUser(ctx, align.User{ID: c.user, DisplayName: "Visitor of the demo"})
+		p.warn(ctx, err)
+		_, err = p.client.StartSession(ctx, align.Session{
 			ID: c.id, UserID: c.user, AssistantID: agent.Name(), Channel: align.ChannelChat, Source: "demo page",
 		})
 		p.warn(ctx, err)

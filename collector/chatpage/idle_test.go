@@ -25,7 +25,7 @@ func TestSlowAnswersAreWaitedFor(t *testing.T) {
 		p.client = server.Client(t, func(cfg *align.Config) {
 			cfg.IdleTimeout, cfg.BeforeSend = p.idle, p.chats.note
 		})
-		at, _ := p.chats.of("ada")
+		at := p.chats.of("ada")
 		answer, err := p.client.Converse(t.Context(), align.Conversation{ID: at.id, UserID: at.user}, []string{"Think."},
 			func(_ context.Context, run *align.Run) (string, error) {
 				defer p.keepAlive(run)()
@@ -52,22 +52,23 @@ func TestSlowAnswersAreWaitedFor(t *testing.T) {
 func TestTheQuietestMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c chats
-		first, _ := c.of("0")
+		first := c.of("0")
+		second := c.of("1")
 		for i := range maxChats {
 			time.Sleep(time.Second)
 			c.of(fmt.Sprint(i))
 		}
 		time.Sleep(time.Second)
-		if at, isNew := c.of("0"); isNew || at != first {
+		if c.of("0") != first {
 			t.Error("one of as many as there may be is gone")
 		}
-		if _, isNew := c.of("new"); !isNew || len(c.byVisitor) != maxChats || len(c.byID) != maxChats {
+		if c.of("new"); len(c.byVisitor) != maxChats || len(c.byID) != maxChats {
 			t.Errorf("%d and %d conversations are kept, want %d", len(c.byVisitor), len(c.byID), maxChats)
 		}
-		if at, _ := c.of("0"); at != first {
+		if c.of("0") != first {
 			t.Error("one that was used a moment ago is gone")
 		}
-		if _, isNew := c.of("1"); !isNew {
+		if c.of("1") == second {
 			t.Error("the quietest is still there")
 		}
 	})

@@ -78,7 +78,7 @@ func (p *Page) sent(next func(http.ResponseWriter, *http.Request, *chat)) http.H
 			refuse(w, errToken)
 			return
 		}
-		at, _ := p.chats.of(visitor.ID)
+		at := p.chats.of(visitor.ID)
 		if r.PostForm.Get("conversation") != at.id {
 			refuse(w, errOther)
 			return

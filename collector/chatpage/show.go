@@ -19,16 +19,19 @@ import (
 //go:embed page.html
 var source string
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"asset": dashboard.Asset,
-	"dict": func(pairs ...any) map[string]any {
-		m := map[string]any{}
-		for i := 0; i+1 < len(pairs); i += 2 {
-			m[fmt.Sprint(pairs[i])] = pairs[i+1]
-		}
-		return m
-	},
-}).Parse(source))
+// parsePage parses it, for [New]: programs that have no chat page do not hold one.
+func parsePage() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"asset": dashboard.Asset,
+		"dict": func(pairs ...any) map[string]any {
+			m := map[string]any{}
+			for i := 0; i+1 < len(pairs); i += 2 {
+				m[fmt.Sprint(pairs[i])] = pairs[i+1]
+			}
+			return m
+		},
+	}).Parse(source))
+}
 
 // view is what the page shows.
 type view struct {
@@ -86,12 +89,9 @@ var starters = []string{"Where is my parcel?", "I want to return a jacket", "Can
 // show answers with the page.
 func (p *Page) show(w http.ResponseWriter, r *http.Request) {
 	visitor := dashboard.VisitorFrom(r.Context())
-	at, isNew := p.chats.of(visitor.ID)
-	if isNew {
-		p.warn(r.Context(), p.client.IdentifyUser(r.Context(), align.User{ID: at.user, DisplayName: "Visitor of the demo"}))
-	}
+	at := p.chats.of(visitor.ID)
 	var text bytes.Buffer
-	if err := page.Execute(&text, p.viewOf(r, at, visitor)); err != nil {
+	if err := p.html.Execute(&text, p.viewOf(r, at, visitor)); err != nil {
 		p.log.ErrorContext(r.Context(), "the chat page failed", "error", err)
 		http.Error(w, "This cannot be shown right now. The log says why.", http.StatusInternalServerError)
 		return

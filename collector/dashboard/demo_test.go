@@ -55,6 +55,12 @@ func TestTheDemoChatInABrowser(t *testing.T) {
 	c.wait(`document.getElementById("news").dataset.state === "watching"`)
 	c.wait(`document.querySelectorAll(".message").length === 2`)
 
+	watching := c.window()
+	c.open("/dashboard/live?project=shop")
+	c.wait(`document.getElementById("live").dataset.state === "watching"`)
+	c.eval(`window.sameOne = 1`, new(int))
+	c.session = looking
+
 	arrives := func(what, condition string) {
 		t.Helper()
 		c.session = looking
@@ -77,6 +83,15 @@ func TestTheDemoChatInABrowser(t *testing.T) {
 	arrives("a comment", `document.querySelector(".judged")?.innerText.includes("Only an <i>echo</i>") && document.querySelector(".judged .tag").innerText === "incomplete"`)
 	c.picture("demo-voted")
 	c.accessible(tool, "demo, with a vote")
+
+	// The live page has had both, too.
+	c.session = watching
+	c.wait(`document.querySelector("#happening li").innerText.includes("Only an <i>echo</i>") && document.querySelectorAll("#happening li .voted-down").length === 2`)
+	var same int
+	if c.eval(`window.sameOne || 0`, &same); same != 1 {
+		t.Error("the live page was loaded again")
+	}
+	c.session = talking
 
 	c.click(".message .thumb.down")
 	arrives("a vote taken back", `!document.querySelector(".judged")`)
