@@ -19,7 +19,7 @@ func TestTheDemoChatInABrowser(t *testing.T) {
 	w := newWorld(t, dashboard.Options{Beside: []dashboard.Beside{chatpage.Link()}})
 	w.month(time.Now(), 2)
 	w.stored(t)
-	w.talk(agents.Config{}, 2*time.Second)
+	w.talk(agents.Config{Agents: map[string]agents.AgentConfig{"nobody": {BaseURL: "http://127.0.0.1:1/v1", Model: "none"}}}, 2*time.Second)
 	c := startChromium(t, w.web.URL)
 	tool := axe(t)
 
@@ -145,6 +145,15 @@ func TestTheDemoChatInABrowser(t *testing.T) {
 	if c.eval(`document.querySelectorAll(".message").length`, &left); left > 0 {
 		t.Errorf("a new conversation begins with %d messages", left)
 	}
+
+	// An agent that cannot be asked; and something to begin with.
+	c.eval(`document.querySelector("#say select").value = "nobody"`, new(string))
+	c.picture("demo-agents")
+	c.click(".starters button")
+	c.wait(`document.querySelector(".message.assistant .failure")?.innerText === "The agent did not answer: unreachable: no connection, or none that brought an answer"`)
+	c.wait(`document.querySelector(".message.assistant .role").innerText === "nobody" && !document.querySelector("#say select, .starters")`)
+	c.picture("demo-failed")
+	c.accessible(tool, "demo, with a failure")
 	c.press(`.bar form button`)
 	if text := c.text(); !strings.Contains(text, "API key of scope read or admin") {
 		t.Errorf("after signing out: %s", text)
