@@ -89,16 +89,25 @@ func startChromium(t *testing.T, address string) *chromium {
 			t.Logf("%s says:\n%.600s", program, &complaints)
 		}
 	})
+	c.window()
+	return c
+}
+
+// window opens a page in a window of its own, which commands are for from then on. It returns what to set
+// session to for coming back to it.
+func (c *chromium) window() (session string) {
+	c.t.Helper()
+	c.session = "" // the browser's own
 	var target struct{ TargetID string }
 	var attached struct{ SessionID string }
-	c.must("Target.createTarget", object{"url": "about:blank"}, &target)
+	c.must("Target.createTarget", object{"url": "about:blank", "newWindow": true}, &target)
 	c.must("Target.attachToTarget", object{"targetId": target.TargetID, "flatten": true}, &attached)
 	c.session = attached.SessionID
 	for _, domain := range []string{"Page", "Network", "Log", "Audits", "Runtime"} {
 		c.must(domain+".enable", nil, nil)
 	}
 	c.look(false, false)
-	return c
+	return c.session
 }
 
 type object = map[string]any
@@ -187,9 +196,16 @@ func (c *chromium) loaded(before int) {
 	}
 }
 
-// press clicks with the mouse on the middle of something that leads to another page, as a person would, and waits until that
-// is there. It must be visible and nothing may cover it.
+// press clicks on something that leads to another page, and waits until that is there.
 func (c *chromium) press(selector string) {
+	c.t.Helper()
+	before := c.loads
+	c.click(selector)
+	c.loaded(before)
+}
+
+// click clicks with the mouse on the middle of something, as a person would. It must be visible and nothing may cover it.
+func (c *chromium) click(selector string) {
 	c.t.Helper()
 	var at []float64
 	c.eval(fmt.Sprintf(`(() => {
@@ -201,11 +217,9 @@ func (c *chromium) press(selector string) {
 	if at == nil {
 		c.t.Fatalf("%s cannot be clicked on", selector)
 	}
-	before := c.loads
 	for _, kind := range []string{"mousePressed", "mouseReleased"} {
 		c.must("Input.dispatchMouseEvent", object{"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1}, nil)
 	}
-	c.loaded(before)
 }
 
 // write types into a field in place of what is there.
@@ -267,6 +281,7 @@ func (c *chromium) picture(name string) {
 	for _, dark := range []bool{false, true} {
 		for _, phone := range []bool{false, true} {
 			c.look(dark, phone)
+			c.eval(`scrollTo(0, 0), 1`, new(int)) // what sticks to the top is there then
 			var size struct {
 				CSSContentSize struct{ Width, Height float64 }
 			}

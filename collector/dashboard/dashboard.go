@@ -2,7 +2,8 @@
 // as they happen.
 //
 // Pages are made here, with a style sheet and a few small scripts of our own; nothing is loaded from elsewhere, and every page
-// but the live one works without script. The state of a page is in its address, so that it can be sent to others.
+// but the live one works without script; a conversation then does not show what arrives until it is loaded again. The state of
+// a page is in its address, so that it can be sent to others.
 //
 // What people and models say is hostile until shown otherwise. It goes through html/template as text and nothing else: there is
 // no Markdown, no link and no image made of it. Should that fail, the Content-Security-Policy allows no inline script or
@@ -53,6 +54,8 @@ type Options struct {
 	Exports *export.Exporter
 	// Agents are the names of those that can be chatted with.
 	Agents []string
+	// Beside are pages of others that the navigation leads to and sign-in may lead back to; see [Dashboard.SignedIn].
+	Beside []Beside
 	// Logger is where sign-ins, what is done to keys and users, and failures are logged; never content, never keys. Nil means
 	// [slog.Default].
 	Logger *slog.Logger
@@ -68,6 +71,7 @@ type Dashboard struct {
 	metrics  metrics.Engine
 	exports  *export.Exporter
 	agents   []string
+	beside   []Beside
 	attempts attempts
 	origins  *http.CrossOriginProtection
 	mux      *http.ServeMux
@@ -77,7 +81,7 @@ type Dashboard struct {
 func New(store Store, opts Options) *Dashboard {
 	d := &Dashboard{
 		store: store, idle: cmp.Or(opts.IdleTimeout, collector.DefaultIdleTimeout), public: opts.PublicURL,
-		log: cmp.Or(opts.Logger, slog.Default()), live: opts.Live, exports: opts.Exports, agents: opts.Agents, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
+		log: cmp.Or(opts.Logger, slog.Default()), live: opts.Live, exports: opts.Exports, agents: opts.Agents, beside: opts.Beside, origins: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	if d.live == nil {
 		d.live = live.NewHub()
@@ -139,7 +143,7 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
 	// Beside the token in every form. Browsers say where a request comes from, and a script on another page cannot make them lie.
 	if err := d.origins.Check(r); err != nil {
-		d.failed(w, r, nil, &refusal{http.StatusForbidden, "This form was sent from another site."})
+		d.failed(w, r, nil, foreignForm)
 		return
 	}
 	d.mux.ServeHTTP(w, r)
@@ -153,7 +157,10 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.message }
 
-var errNoPage = &refusal{http.StatusNotFound, "There is no such page."}
+var (
+	errNoPage   = &refusal{http.StatusNotFound, "There is no such page."}
+	foreignForm = &refusal{http.StatusForbidden, "This form was sent from another site."}
+)
 
 // answered answers errors too.
 func (d *Dashboard) answered(h func(http.ResponseWriter, *http.Request) error) http.Handler {
@@ -197,11 +204,12 @@ type view struct {
 	Visit *visit // nil while nobody is signed in
 	// Exports says that there are exports to look at.
 	Exports bool
+	Beside  []Beside
 }
 
 // render answers with a page. Nothing is sent before all of it is there.
 func (d *Dashboard) render(w http.ResponseWriter, status int, name string, v *visit, page *view) error {
-	page.Visit, page.Exports = v, d.exports != nil
+	page.Visit, page.Exports, page.Beside = v, d.exports != nil, d.beside
 	var text bytes.Buffer
 	if err := templates[name].ExecuteTemplate(&text, "layout", page); err != nil {
 		return err

@@ -41,7 +41,8 @@ func (d *Dashboard) livePage(w http.ResponseWriter, r *http.Request, v *visit) e
 	return d.show(w, "live", v, &view{Title: "Live", Here: "live", Data: rows})
 }
 
-// liveEvents sends what happens until the browser leaves, is too slow, or may not look any more.
+// liveEvents sends what happens, of one conversation where the address names one, until the browser leaves, is too slow, or
+// may not look any more.
 func (d *Dashboard) liveEvents(w http.ResponseWriter, r *http.Request, v *visit) error {
 	watcher, err := d.live.Watch(v.Project)
 	if err != nil {
@@ -49,6 +50,7 @@ func (d *Dashboard) liveEvents(w http.ResponseWriter, r *http.Request, v *visit)
 		return &refusal{http.StatusServiceUnavailable, "Too many browsers watch already, or the server is stopping."}
 	}
 	defer watcher.Close()
+	only := r.URL.Query().Get("conversation")
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // for a proxy that would wait for the end
 	out := http.NewResponseController(w)
@@ -79,7 +81,7 @@ func (d *Dashboard) liveEvents(w http.ResponseWriter, r *http.Request, v *visit)
 		case err != nil, missed > 0: // one who missed something connects again, and looks at the list as it is
 			return nil
 		}
-		if one, ok := happeningOf(&event); ok {
+		if one, ok := happeningOf(&event); ok && (only == "" || one.Conversation == only) {
 			text, err := json.Marshal(one) // one line, as JSON escapes those in texts
 			if err != nil || !send("data: %s\n\n", text) {
 				return nil
@@ -97,18 +99,20 @@ type happening struct {
 	Conversation string         `json:"conversation"`
 	Type         string         `json:"type"`
 	Time         time.Time      `json:"time"`
+	Index        int32          `json:"index,omitempty"` // of messages and votes on them
 	Role         string         `json:"role,omitempty"`
 	Text         string         `json:"text,omitempty"` // the beginning of what was said, or of a comment
 	Vote         string         `json:"vote,omitempty"`
 	User         string         `json:"user,omitempty"`
 	Title        string         `json:"title,omitempty"`
+	Reason       string         `json:"reason,omitempty"` // why the conversation ended
 	Concerns     []live.Concern `json:"concerns,omitempty"`
 }
 
 // happeningOf is what is told of an event, and whether it is about a conversation.
 func happeningOf(e *live.Event) (h happening, ok bool) {
-	h = happening{ID: e.ID, Conversation: e.Conversation, Type: e.Type, Time: e.Time, Role: e.Role, Text: brief(e.Text), User: brief(e.User),
-		Title: brief(e.Title), Concerns: e.Concerns}
+	h = happening{ID: e.ID, Conversation: e.Conversation, Type: e.Type, Time: e.Time, Index: e.Index, Role: e.Role, Text: brief(e.Text), User: brief(e.User),
+		Title: brief(e.Title), Reason: brief(e.CloseReason), Concerns: e.Concerns}
 	if e.Type == collector.TypeFeedbackCreate {
 		h.Vote = map[collector.Vote]string{collector.VoteUp: "up", collector.VoteDown: "down", collector.VoteNone: "none"}[e.Vote]
 	}

@@ -85,6 +85,24 @@ func TestWhatIsStoredIsToldToWhoWatchesItsProject(t *testing.T) {
 	}
 }
 
+func TestOneConversationCanBeWatched(t *testing.T) {
+	w := newWorld(t, dashboard.Options{})
+	s := w.browser().signIn(w.key(collector.ScopeRead)).watch("?conversation=s2")
+	ingest := w.key(collector.ScopeIngest)
+	for _, session := range []string{"s1", "s2", "s22"} {
+		w.ingest(ingest, session, "ada", "hello")
+	}
+	w.voted("s2", 1, "ada", "thumbs_down", "no", time.Now())
+	if _, err := w.watched.Append(t.Context(), project, collector.Batch{Facts: w.facts}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"session_open <nil> <nil>", "message_create 1 <nil>", "feedback_create 1 down"} {
+		if e := s.next(); e["conversation"] != "s2" || fmt.Sprint(e["type"], " ", e["index"], " ", e["vote"]) != want {
+			t.Errorf("event %d is %v, want %s", i+1, e, want)
+		}
+	}
+}
+
 func TestWatchingEndsWithTheServer(t *testing.T) {
 	w := newWorld(t, dashboard.Options{})
 	b := w.browser().signIn(w.key(collector.ScopeRead))

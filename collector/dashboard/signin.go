@@ -119,7 +119,7 @@ func (d *Dashboard) mayVisit(w http.ResponseWriter, r *http.Request, v *visit, s
 		}
 	}
 	if !v.login.Scope.Allows(scope) {
-		return &refusal{http.StatusForbidden, "The key you signed in with may only look. This needs one of scope admin."}
+		return tooNarrow(scope)
 	}
 	project := r.FormValue("project")
 	switch {
@@ -132,6 +132,11 @@ func (d *Dashboard) mayVisit(w http.ResponseWriter, r *http.Request, v *visit, s
 		return &refusal{http.StatusNotFound, "There is no such project, or your key is not for it."}
 	}
 	return nil
+}
+
+// tooNarrow refuses what takes a key of another scope.
+func tooNarrow(scope collector.Scope) *refusal {
+	return &refusal{http.StatusForbidden, "The key you signed in with may only look. This needs one of scope " + string(scope) + "."}
 }
 
 // visitOf returns who a request is from, nil when nobody is signed in.
@@ -263,7 +268,7 @@ func (d *Dashboard) enterByKey(w http.ResponseWriter, r *http.Request) error {
 	if ok, err := d.readSignIn(w, r); !ok {
 		return err
 	}
-	next := localPath(r.PostForm.Get("next"))
+	next := d.localPath(r.PostForm.Get("next"))
 	refused := func(problem string) error {
 		d.attempts.failed(r.RemoteAddr, time.Now())
 		d.log.WarnContext(r.Context(), "sign-in refused", "by", "key", "remote", r.RemoteAddr)
@@ -302,10 +307,13 @@ func newLogin(secret string) collector.Login {
 	return collector.Login{Hash: sha256.Sum256([]byte(secret)), CreateTime: now, ExpireTime: now.Add(loginLifetime)}
 }
 
-// localPath is where a browser goes after it signed in: a page of ours, wherever it was told to go.
-func localPath(wish string) string {
+// localPath is where a browser goes after it signed in: a page of ours, or beside ours, wherever it was told to go.
+func (d *Dashboard) localPath(wish string) string {
 	u, err := url.Parse(wish)
-	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || !strings.HasPrefix(path.Clean(u.Path)+"/", Path) || strings.ContainsAny(wish, "\\\r\n") {
+	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || strings.ContainsAny(wish, "\\\r\n") {
+		return Path
+	}
+	if !strings.HasPrefix(path.Clean(u.Path)+"/", Path) && !d.isBeside(u.Path) {
 		return Path
 	}
 	return u.RequestURI()

@@ -367,7 +367,7 @@ func TestSignInLeadsOnlyToPagesOfOurs(t *testing.T) {
 	for next, want := range map[string]string{
 		"/dashboard/users?q=a%20b": "/dashboard/users?q=a%20b", "": "/dashboard/", "https://evil.example/dashboard/": "/dashboard/",
 		"//evil.example/dashboard/": "/dashboard/", `/\evil.example/dashboard/`: "/dashboard/", "javascript:alert(1)": "/dashboard/",
-		"/dashboard/\r\nSet-Cookie: a=b": "/dashboard/", "/metrics": "/dashboard/", "/dashboard/..//evil.example": "/dashboard/",
+		"/dashboard/\r\nSet-Cookie: a=b": "/dashboard/", "/metrics": "/dashboard/", "/demo": "/dashboard/", "/dashboard/..//evil.example": "/dashboard/",
 	} {
 		b := w.browser()
 		_, header, _ := b.post("/dashboard/signin", "token", b.token("/dashboard/"), "key", key, "next", next)

@@ -22,6 +22,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/agents"
+	"github.com/openalign/align/collector/chatpage"
 	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/ingest"
@@ -50,6 +52,8 @@ type world struct {
 	web     *httptest.Server
 	log     *syncBuffer
 	exports *export.Exporter
+	pages   *dashboard.Dashboard
+	chat    http.Handler // at /demo, where there is one
 	watched ingest.Appender
 	facts   []collector.Fact
 }
@@ -87,17 +91,47 @@ func newWorld(t testing.TB, opts dashboard.Options) *world {
 	opts.Exports = w.exports
 	opts.Logger = slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	opts.Live = live.NewHub()
-	pages := dashboard.New(store, opts)
+	w.pages = dashboard.New(store, opts)
 	w.watched = opts.Live.Told(store)
-	w.server = server.New(store, server.Options{Logger: opts.Logger, Live: opts.Live, Dashboard: pages})
-	w.web = httptest.NewUnstartedServer(w.server)
-	w.web.Config = server.HTTP(w.server, opts.Logger)
+	w.server = server.New(store, server.Options{Logger: opts.Logger, Live: opts.Live, Dashboard: w.pages})
+	all := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if w.chat != nil && strings.HasPrefix(r.URL.Path, chatpage.Path) {
+			w.chat.ServeHTTP(rw, r)
+			return
+		}
+		w.server.ServeHTTP(rw, r)
+	})
+	w.web = httptest.NewUnstartedServer(all)
+	w.web.Config = server.HTTP(all, opts.Logger)
 	w.web.Start()
 	t.Cleanup(func() {
 		w.server.Drain()
 		w.web.Close()
 	})
 	return w
+}
+
+// talk adds the demo's chat page, with the agents of a configuration. Conversations in which nobody says anything for idle are
+// closed.
+func (w *world) talk(config agents.Config, idle time.Duration) {
+	w.t.Helper()
+	set, err := agents.New(config, "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	page, err := chatpage.New(chatpage.Config{
+		Host: w.web.URL, APIKey: w.key(collector.ScopeIngest), ProjectID: project, Agents: set, Dashboard: w.pages, Idle: idle,
+		Logger: slog.New(slog.NewTextHandler(w.log, nil)),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.chat = page
+	w.t.Cleanup(func() { // before the server ends
+		if err := page.Close(context.Background()); err != nil {
+			w.t.Error(err)
+		}
+	})
 }
 
 func (w *world) key(scope collector.Scope) string { return w.keyOf(project, scope) }

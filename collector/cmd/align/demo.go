@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +21,9 @@ type demoCommand struct {
 	Seed          uint64 `help:"Another number makes up another month (default ${default})." default:"1" placeholder:"N"`
 	Quiet         bool   `help:"Add no conversations once the month is played."`
 	Data          string `help:"Folder to keep the data in (default: a temporary one, removed in the end)." type:"path" placeholder:"DIR"`
+
+	Idle   time.Duration `help:"A conversation on the chat page in which nobody says anything for this long is closed (default ${default})." default:"30s" placeholder:"DURATION"`
+	Config string        `help:"TOML file that names agents to chat with; see README (default: only the agent echo)." type:"path" placeholder:"FILE"`
 }
 
 const (
@@ -32,6 +37,9 @@ const (
 func (c *demoCommand) Validate() error {
 	if c.Conversations < 1 {
 		return errors.New("--conversations must be at least 1")
+	}
+	if c.Idle < time.Second {
+		return errors.New("--idle must be at least 1s")
 	}
 	return nil
 }
@@ -49,8 +57,10 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 			return c.playScript(ctx, std, host, dialogues)
 		}
 	}
+	ctx, stop := untilGone(ctx)
+	defer stop()
 	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	host, err := startDemoHost(ctx, c.Data, log)
+	host, err := c.startHost(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -59,6 +69,15 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 		err = nil // Ctrl-C is how it ends, also when that comes early
 	}
 	return errors.Join(err, host.close())
+}
+
+// untilGone ends ctx also when the terminal goes: a demo that nobody can end any more leaves nothing behind either. Started with
+// nohup it goes on.
+func untilGone(ctx context.Context) (context.Context, context.CancelFunc) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return context.WithCancel(ctx)
+	}
+	return signal.NotifyContext(ctx, syscall.SIGHUP)
 }
 
 // playScript plays dialogues, compares what arrived word by word, and without Once serves it until ctx ends.

@@ -10,11 +10,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/agents"
+	"github.com/openalign/align/collector/chatpage"
 	"github.com/openalign/align/collector/dashboard"
 	"github.com/openalign/align/collector/export"
 	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
@@ -24,19 +27,26 @@ import (
 	"github.com/openalign/align/collector/store/sqlite"
 )
 
-// demoHost is a collector on a free port, with a data folder that goes when it does unless it is somebody's own.
+// demoHost is a collector on a free port, with a chat page, and a data folder that goes when it does unless it is somebody's
+// own.
 type demoHost struct {
 	url, ingestKey, readKey string
 
 	dir   string // to be removed; empty for somebody's own
 	store *sqlite.Store
+	keys  []collector.Key // of its own, which end with it
 	http  *http.Server
+	chat  *chatpage.Page
 	link  string // that signs one browser in to the pages
 }
 
-// startDemoHost starts a collector on a data folder; on a temporary one when data is empty.
-func startDemoHost(ctx context.Context, data string, log *slog.Logger) (_ *demoHost, err error) {
-	h := &demoHost{}
+// startHost starts a collector on a data folder; on a temporary one when none is given.
+func (c *demoCommand) startHost(ctx context.Context, log *slog.Logger) (_ *demoHost, err error) {
+	set, err := agentsOf(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	h, data := &demoHost{}, c.Data
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.close())
@@ -59,6 +69,7 @@ func startDemoHost(ctx context.Context, data string, log *slog.Logger) (_ *demoH
 		if err = h.store.CreateKey(ctx, key); err != nil {
 			return nil, err
 		}
+		h.keys = append(h.keys, key)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -70,7 +81,7 @@ func startDemoHost(ctx context.Context, data string, log *slog.Logger) (_ *demoH
 		return nil, err
 	}
 	h.link = h.url + link
-	handler, err := h.handler(log)
+	handler, err := h.handler(set, c.Idle, log)
 	if err != nil {
 		return nil, err
 	}
@@ -79,16 +90,25 @@ func startDemoHost(ctx context.Context, data string, log *slog.Logger) (_ *demoH
 	return h, nil
 }
 
-// handler is everything that the demo serves. Pages of its own belong here, and into lookAround.
-func (h *demoHost) handler(log *slog.Logger) (*server.Server, error) {
-	echo, err := agents.New(agents.Config{}, "")
+// handler is everything that the demo serves: what the collector does, and the chat page.
+func (h *demoHost) handler(set *agents.Set, idle time.Duration, log *slog.Logger) (_ http.Handler, err error) {
+	hub := live.NewHub()
+	exports := export.New(h.store, export.Config{Logger: log})
+	pages := dashboard.New(h.store, dashboard.Options{Live: hub, Exports: exports, Agents: set.Names(), Beside: []dashboard.Beside{chatpage.Link()}, Logger: log})
+	rest := server.New(h.store, server.Options{Live: hub, Exports: exports, Agents: set, Dashboard: pages, Logger: log})
+	h.chat, err = chatpage.New(chatpage.Config{
+		Host: h.url, APIKey: h.ingestKey, ProjectID: demoProject, Agents: set, Dashboard: pages, Idle: idle, Logger: log,
+	})
 	if err != nil {
 		return nil, err
 	}
-	hub := live.NewHub()
-	exports := export.New(h.store, export.Config{Logger: log})
-	pages := dashboard.New(h.store, dashboard.Options{Live: hub, Exports: exports, Agents: echo.Names(), Logger: log})
-	return server.New(h.store, server.Options{Live: hub, Exports: exports, Agents: echo, Dashboard: pages, Logger: log}), nil
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // no mux: it would redirect what the server takes
+		if r.URL.Path == chatpage.Path || strings.HasPrefix(r.URL.Path, chatpage.Path+"/") {
+			h.chat.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	}), nil
 }
 
 // lookAround prints where to look at what arrived, one of the conversations for example, and how it ends.
@@ -98,7 +118,7 @@ func (h *demoHost) lookAround(out io.Writer, conversation string) {
 		ending = "and keeps its data"
 	}
 	fmt.Fprintf(out, `
-Look at it in a browser, with a link that signs in once:
+Look at it in a browser, with a link that signs in once; “Demo chat” there is where you talk yourself:
   %[5]s
 or from here:
   curl %[1]s/align.v1.ConversationService/SearchConversations \
@@ -109,12 +129,20 @@ Ctrl-C ends the collector %[4]s.
 `, h.url, h.readKey, shellQuoted(listBody(conversation)), ending, h.link)
 }
 
-// close leaves nothing behind, however far startDemoHost came.
+// close leaves nothing behind, however far startHost came. What was said on the chat page arrives first.
 func (h *demoHost) close() (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if h.chat != nil {
+		err = h.chat.Close(ctx)
+	}
 	if h.http != nil {
-		err = h.http.Close()
+		err = errors.Join(err, h.http.Close())
 	}
 	if h.store != nil {
+		for i := range h.keys { // in a folder that is kept they would pile up, and work
+			err = errors.Join(err, h.store.ExpireKey(ctx, h.keys[i].Hash, time.Now()))
+		}
 		err = errors.Join(err, h.store.Close())
 	}
 	if h.dir != "" {

@@ -39,7 +39,7 @@ func TestDemoPlaysAMonthAndTheNumbersAgree(t *testing.T) {
 
 // What is stored is what was said, word by word, and when it was.
 func TestAMonthArrivesAsItHappened(t *testing.T) {
-	host, err := startDemoHost(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
+	host, err := (&demoCommand{Data: t.TempDir()}).startHost(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestLiveConversationsComeNowAndThen(t *testing.T) {
 }
 
 func TestIdleClosesCountsThoseOfThePastAlone(t *testing.T) {
-	host, err := startDemoHost(t.Context(), "", slog.New(slog.DiscardHandler))
+	host, err := (&demoCommand{Data: ""}).startHost(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

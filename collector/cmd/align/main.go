@@ -31,7 +31,7 @@ type cli struct {
 	SQL           sqlCommand           `cmd:"" name:"sql" help:"Ask the data in SQL: read-only, bounded, over documented views."`
 	Tail          tailCommand          `cmd:"" help:"Show what happens, as it happens."`
 	Spool         spoolCommand         `cmd:"" help:"Look at what an app keeps on its disk, and deliver it by hand."`
-	Demo          demoCommand          `cmd:"" help:"Play a month of conversations through the SDK into a collector of its own, show what arrived, and go on live."`
+	Demo          demoCommand          `cmd:"" help:"Play a month of conversations through the SDK into a collector of its own, show what arrived, go on live, and chat with you."`
 }
 
 // streams are where a command writes: what was asked for goes to out, everything else to err.

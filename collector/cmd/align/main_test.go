@@ -79,6 +79,8 @@ func TestWrongCommandLinesSayWhatIsWrong(t *testing.T) {
 		"replay --idle 0s":                                  "--idle",
 		"replay --project p":                                "--idle",
 		"demo --conversations 0":                            "--conversations",
+		"demo --idle 10ms":                                  "--idle",
+		"demo --config missing.toml":                        "missing.toml",
 		"erase --project p":                                 "--user",
 		"keys rotate --overlap -1s x --data " + t.TempDir(): "--overlap",
 	} {

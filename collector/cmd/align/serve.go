@@ -83,7 +83,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 		}
 		scheme = "https"
 	}
-	agents, err := c.agents()
+	agents, err := agentsOf(c.Config)
 	if err != nil {
 		return err
 	}
@@ -118,12 +118,12 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	return c.serve(ctx, listener, tlsConfig, store, agents, log)
 }
 
-// agents are those that can be chatted with.
-func (c *serveCommand) agents() (*agents.Set, error) {
-	if c.Config == "" {
+// agentsOf are those that can be chatted with: those of a configuration file, or echo where there is none.
+func agentsOf(config string) (*agents.Set, error) {
+	if config == "" {
 		return agents.New(agents.Config{}, "")
 	}
-	return agents.Load(c.Config)
+	return agents.Load(config)
 }
 
 // recordPatience is how long chats that were cut off may take to be recorded.

@@ -34,7 +34,9 @@
     const facts = make("span", "facts"), who = make("span", "who");
     who.append(make("bdi", "", "unknown user"));
     facts.append(who);
-    a.append(what, facts, make("span", "end"));
+    const end = make("span", "end");
+    end.append(make("span", "badge open", "open"));
+    a.append(what, facts, end);
     li.append(a);
     rows.set(id, li);
     return li;
@@ -47,6 +49,11 @@
     const li = rowOf(e.conversation);
     if (e.user) li.querySelector(".who bdi").textContent = e.user;
     if (e.title) li.querySelector(".what").textContent = e.title;
+    const badge = li.querySelector(".badge"), over = e.type === "session_close";
+    if (over || e.type === "session_open" || e.type === "message_create") {
+      badge.textContent = over ? "ended" : "open";
+      badge.classList.toggle("open", !over);
+    }
     let last = li.querySelector(".snippets");
     if (!last) {
       last = make("ul", "snippets");
