@@ -29,19 +29,11 @@ var exportMessages = flag.Int("exportmessages", 20_000, "messages of the day tha
 // runAndSayPeak in the environment makes the test binary be the program and say in the end how much memory it had at most.
 const runAndSayPeak = "ALIGN_TEST_SAY_PEAK"
 
-// sayPeak runs the program, then writes its peak to standard error: resident memory, without the pages of files, the
-// program's own above all.
+// sayPeak runs the program, then writes what [peakMemory] says of it to standard error.
 func sayPeak() {
 	status := run(context.Background(), os.Args[1:], streams{os.Stdout, os.Stderr})
-	text, _ := os.ReadFile("/proc/self/status") // without it, nothing is said
-	of := func(field string) (kib int) {
-		if m := regexp.MustCompile(field + `:\s*(\d+)`).FindSubmatch(text); m != nil {
-			kib, _ = strconv.Atoi(string(m[1]))
-		}
-		return kib
-	}
-	if peak := of("VmHWM"); peak > 0 {
-		fmt.Fprintf(os.Stderr, "peak: %d kB\n", peak-of("RssFile"))
+	if peak, ok := peakOf("self"); ok {
+		fmt.Fprintf(os.Stderr, "peak: %d kB\n", peak>>10)
 	}
 	os.Exit(status)
 }
