@@ -26,6 +26,11 @@ var oddities = []oddity{
 	{Kind: collector.FindingClockRefused, Name: "Impossible time", Means: "A time lies too far off to be true; the time of receipt stands in for it."},
 }
 
+// OfEvents reports whether a finding is about an event; the others are about a conversation.
+func (o *oddity) OfEvents() bool {
+	return o.Kind == collector.FindingClockAhead || o.Kind == collector.FindingClockRefused
+}
+
 type qualityPage struct {
 	Totals   collector.Totals
 	SetAside []collector.ReasonCount
