@@ -69,15 +69,10 @@ func (c *reportCommand) Run(ctx context.Context, std streams) error {
 		if opts.Project, err = onlyProject(ctx, store, c.Project); err != nil {
 			return err
 		}
-		bar := newProgress(std.err, opts.Steps()+1, "steps", noProgress{})
-		defer bar.Finish()
-		if err := store.DigestAll(ctx); err != nil {
-			return err
-		}
-		opts.Step = func() { bar.Add(1) }
-		opts.Step()
-		engine := &metrics.Engine{Store: store, Idle: c.Idle}
-		made, err := reports.Make(ctx, store, engine.AsOf(time.Time(c.AsOf)), opts)
+		bar := showProgress(std.err, opts.Steps()+1, "steps")
+		opts.Step = func() { _ = bar.Add(1) }
+		made, err := c.made(ctx, store, opts)
+		_ = bar.Finish() // before anything is written to the same screen
 		if err != nil {
 			return err
 		}
@@ -93,10 +88,19 @@ func (c *reportCommand) Run(ctx context.Context, std streams) error {
 		}); err != nil {
 			return err
 		}
-		bar.Finish()
 		fmt.Fprintf(std.err, "Report of %s, %s: %s.\n", oneLine(opts.Project), made.Days(), counted(made.Conversations, "conversation"))
 		return nil
 	})
+}
+
+// made makes the report, of digests that are up to date.
+func (c *reportCommand) made(ctx context.Context, store *sqlite.Store, opts reports.Options) (*reports.Report, error) {
+	if err := store.DigestAll(ctx); err != nil {
+		return nil, err
+	}
+	opts.Step()
+	engine := &metrics.Engine{Store: store, Idle: c.Idle}
+	return reports.Make(ctx, store, engine.AsOf(time.Time(c.AsOf)), opts)
 }
 
 // onlyProject is the project that is wanted, or else the only one in the data folder.
