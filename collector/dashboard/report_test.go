@@ -30,7 +30,7 @@ func TestReportInABrowser(t *testing.T) {
 		opts report.Options
 	}{
 		"report":         {w, report.Options{To: day}},
-		"report-content": {w, report.Options{To: day.AddDate(0, 0, 1), Content: true, Worst: 40, Link: "https://align.example.com"}},
+		"report-content": {w, report.Options{To: day.AddDate(0, 0, 1), Content: true, Worst: 200, Link: "https://align.example.com"}},
 		"report-empty":   {empty, report.Options{To: day}},
 	} {
 		of.opts.Project, of.opts.From = project, of.opts.To.AddDate(0, 0, -report.DefaultDays)
@@ -44,8 +44,10 @@ func TestReportInABrowser(t *testing.T) {
 		}
 		pages["/"+name] = page.String()
 	}
-	if !strings.Contains(pages["/report-content"], "That is not what I asked.") {
-		t.Error("there is no content in the report with content")
+	for _, want := range []string{"That is not what I asked.", "&lt;script&gt;alert(1)&lt;/script&gt;"} {
+		if !strings.Contains(pages["/report-content"], want) {
+			t.Errorf("the report with content has no %q", want)
+		}
 	}
 	var others atomic.Int64
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
