@@ -90,7 +90,12 @@ func TestReportHasNoContentUnlessAsked(t *testing.T) {
 		w.conversation(worlds.Start.AddDate(0, 0, 15+i%20), "s"+string(rune('A'+i)), "bot", secret)
 	}
 	store, engine := stored(t, w.facts)
-	_, html, markdown := written(t, store, engine, options())
+	r, html, markdown := written(t, store, engine, options())
+	for _, one := range r.Worst {
+		if one.Title != "" || one.Said != nil {
+			t.Errorf("%s has content", one.ID)
+		}
+	}
 	for _, text := range []string{html, markdown} {
 		if strings.Contains(text, "secret") || strings.Contains(text, "user of") {
 			t.Error("there is content in it")
@@ -109,6 +114,31 @@ func TestReportHasNoContentUnlessAsked(t *testing.T) {
 		if strings.Contains(text, "user of") {
 			t.Error("it names users")
 		}
+	}
+}
+
+func TestContentIsBounded(t *testing.T) {
+	w := new(teller)
+	long := strings.Repeat("very ", 1000)
+	for i := range 60 {
+		at, id := worlds.Start.AddDate(0, 0, 20+i%14).Add(time.Hour), "long-"+string(rune('A'+i))
+		w.conversation(at, id, "bot", long)
+		for index := range int32(60) {
+			w.said(at.Add(time.Duration(10+index)*time.Second), &messageProperties{SessionId: id, MessageIndexHint: 3 + index, MessageRole: roleUser, MessageContent: long})
+		}
+	}
+	store, engine := stored(t, w.facts)
+	opts := options()
+	opts.Content, opts.Worst = true, 60
+	r, html, markdown := written(t, store, engine, opts)
+	if len(r.Worst) != 60 || len(html) > 1<<20 || len(markdown) > 1<<20 {
+		t.Errorf("%d conversations in %d and %d bytes", len(r.Worst), len(html), len(markdown))
+	}
+	if first := r.Worst[0]; len(first.Said) > 42 || !first.More || !first.Said[0].Cut || len(first.Said[0].Text) != 800 {
+		t.Errorf("of the first: %d messages, more: %v", len(first.Said), first.More)
+	}
+	if last := r.Worst[59]; !last.More || strings.Count(html, "More was said.") != 60 {
+		t.Errorf("the last does not say that there is more")
 	}
 }
 
@@ -251,6 +281,32 @@ func TestNumbersAreThoseOfMetrics(t *testing.T) {
 	}
 	if f := got["Thumbs-up rate"]; !strings.Contains(f.Detail, figures.Interval(byName["thumbs_up_rate"])) || !strings.HasSuffix(f.Detail, "n = "+figures.Whole(byName["thumbs_up_rate"].Denominator)) {
 		t.Errorf("thumbs: %q", f.Detail)
+	}
+	byDay, err := engine.Get(t.Context(), project, metrics.Query{Scope: metrics.Scope{From: opts.From, To: opts.To}, GroupBy: "day",
+		Names: []string{"total_conversations", "thumbs_up_rate", "response_latency"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := r.Table()
+	if len(rows) != 14 || len(byDay.Groups) != 14 {
+		t.Fatalf("%d rows, %d days", len(rows), len(byDay.Groups))
+	}
+	for i, day := range byDay.Groups {
+		var up *metrics.Value
+		var spread *metrics.Spread
+		row := rows[i]
+		for _, v := range day.Values {
+			switch v.Name {
+			case "thumbs_up_rate":
+				up = &v
+			case "response_latency":
+				spread = v.Distribution
+			}
+		}
+		if row.Day.Format(time.DateOnly) != day.Value || row.Sessions != figures.Count(day.Conversations) || row.Thumbs != figures.Written(metrics.Find("thumbs_up_rate"), up.Value) ||
+			row.Votes != figures.Whole(up.Denominator) || row.Median != figures.Written(took, spread.P50) || row.P99 != figures.Written(took, spread.P99) {
+			t.Errorf("%s: %+v", day.Value, row)
+		}
 	}
 	for _, d := range r.Definitions {
 		if !strings.Contains(html, ">"+d.Name+"<") || !strings.Contains(markdown, "(`"+d.Name+"`, version ") || !strings.Contains(markdown, d.Formula) {
