@@ -154,6 +154,32 @@ func TestMoversAddUpToTheChange(t *testing.T) {
 	}
 }
 
+// A group that grows moves the rate of all towards its own, and one that is like all does not move it.
+func TestMoversAreWeightedByHowFarTheyAreFromAll(t *testing.T) {
+	side := func(list map[string][2]float64) grouped {
+		g := grouped{}
+		for name, n := range list {
+			g[name] = map[string]*metrics.Value{"rate": value(n[0], n[1])}
+		}
+		return g
+	}
+	for name, c := range map[string]struct {
+		before, now map[string][2]float64
+		want        map[string]float64
+	}{
+		"sizes": {map[string][2]float64{"a": {50, 100}, "b": {90, 100}}, map[string][2]float64{"a": {25, 50}, "b": {135, 150}}, map[string]float64{"a": .0625, "b": .0375}},
+		"rates": {map[string][2]float64{"a": {50, 100}, "b": {90, 100}}, map[string][2]float64{"a": {60, 100}, "b": {90, 100}}, map[string]float64{"a": .05, "b": 0}},
+		"like all, and new": {map[string][2]float64{"a": {50, 100}}, map[string][2]float64{"a": {50, 100}, "b": {50, 100}},
+			map[string]float64{"a": 0, "b": 0}},
+	} {
+		for _, g := range moversOf("channel", "rate", side(c.now), side(c.before)) {
+			if math.Abs(g.By-c.want[g.Group]) > 1e-12 {
+				t.Errorf("%s: %s moved it by %v, want %v", name, g.Group, g.By, c.want[g.Group])
+			}
+		}
+	}
+}
+
 func TestWorstConversationsAreRankedByTheRule(t *testing.T) {
 	status := func(s outcome.Status) int64 { return int64(slices.Index(outcome.Statuses, s)) }
 	for name, c := range map[string]struct {
