@@ -39,7 +39,6 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"rate":       func(v *metrics.Value) string { return rate(v) },
 	"of":         counts,
 	"share":      percent,
-	"lower":      strings.ToLower,
 	"bounded":    bounded,
 	"sentence":   sentence,
 }).Parse(pageText))
