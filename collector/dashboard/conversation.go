@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/internal/figures"
 )
 
 // One conversation: what was said, how it was taken, and the events that say so.
@@ -148,10 +149,10 @@ func detailOf(d *collector.Detail) (list []field) {
 		}
 	}
 	if d.Latency != nil {
-		add("latency", shortDuration(*d.Latency))
+		add("latency", figures.Duration(*d.Latency))
 	}
 	if d.TimeToFirstToken != nil {
-		add("first token", shortDuration(*d.TimeToFirstToken))
+		add("first token", figures.Duration(*d.TimeToFirstToken))
 	}
 	if d.Success != nil && !*d.Success {
 		add("success", "no")

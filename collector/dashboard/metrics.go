@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/openalign/align/collector/internal/chart"
+	"github.com/openalign/align/collector/internal/figures"
 	"github.com/openalign/align/collector/metrics"
 )
 
@@ -66,17 +68,17 @@ func (d *Dashboard) metricsPage(w http.ResponseWriter, r *http.Request, v *visit
 
 func rowOf(v *visit, value *metrics.Value) metricRow {
 	d := metrics.Find(value.Name)
-	return metricRow{Name: d.Name, Title: d.Title, Unit: d.Unit, Formula: d.Formula, Value: written(d, value.Value), Note: noteOf(d, value),
-		Change: change(d, value.Value, value.Before), Explain: v.With("name", d.Name)}
+	return metricRow{Name: d.Name, Title: d.Title, Unit: d.Unit, Formula: d.Formula, Value: figures.Written(d, value.Value), Note: noteOf(d, value),
+		Change: figures.Change(d, value.Value, value.Before), Explain: v.With("name", d.Name)}
 }
 
 // noteOf says what stands behind a number.
 func noteOf(d *metrics.Definition, v *metrics.Value) string {
 	switch {
 	case v.Distribution != nil && v.Distribution.N > 0:
-		return "p95 " + written(d, v.Distribution.P95) + ", p99 " + written(d, v.Distribution.P99) + ", n = " + count(v.Distribution.N)
+		return "p95 " + figures.Written(d, v.Distribution.P95) + ", p99 " + figures.Written(d, v.Distribution.P99) + ", n = " + figures.Count(v.Distribution.N)
 	case v.Interval != nil:
-		return interval(v) + " (95\u202f%), n = " + whole(v.Denominator)
+		return figures.Interval(v) + " (95\u202f%), n = " + figures.Whole(v.Denominator)
 	case d.Kind == metrics.Rate:
 		return numberOf(v.Numerator) + " of " + numberOf(v.Denominator)
 	}
@@ -86,7 +88,7 @@ func noteOf(d *metrics.Definition, v *metrics.Value) string {
 // numberOf writes a number that need not be whole.
 func numberOf(value float64) string {
 	if value == math.Trunc(value) && math.Abs(value) < 1e15 {
-		return count(int(value))
+		return figures.Count(int(value))
 	}
 	return strconv.FormatFloat(value, 'f', 2, 64)
 }
@@ -112,7 +114,7 @@ type metricPage struct {
 	By     string
 	Groups []groupRow
 	Others int
-	Chart  *drawn
+	Chart  *chart.Drawn
 }
 
 type groupRow struct {
@@ -142,7 +144,7 @@ func (d *Dashboard) metric(w http.ResponseWriter, r *http.Request, v *visit) err
 	}
 	page.Definition = x.Definition
 	page.Row = rowOf(v, &x.Value)
-	page.Numerator, page.Of, page.BySQL = numberOf(x.Value.Numerator), numberOf(x.Value.Denominator), written(x.Definition, x.BySQL.Value)
+	page.Numerator, page.Of, page.BySQL = numberOf(x.Value.Numerator), numberOf(x.Value.Denominator), figures.Written(x.Definition, x.BySQL.Value)
 	page.Agree = page.BySQL == page.Row.Value && x.Value.Numerator == x.BySQL.Numerator && x.Value.Denominator == x.BySQL.Denominator
 	page.SQL, page.LeftOut, page.Proof = x.SQL, x.LeftOut, x.Export
 	for _, name := range slices.Sorted(maps.Keys(x.Parameters)) {
@@ -150,12 +152,12 @@ func (d *Dashboard) metric(w http.ResponseWriter, r *http.Request, v *visit) err
 	}
 	page.Has, page.Lacks, page.HasCount, page.LacksCount = x.Numerator, x.Denominator, x.NumeratorCount, x.DenominatorCount
 	if x.Export != nil {
-		page.ProofValue = written(x.Definition, x.Export.Value.Value)
+		page.ProofValue = figures.Written(x.Definition, x.Export.Value.Value)
 	}
 	if page.By == "" {
 		page.By = "day"
 	}
-	groups, err := d.metrics.Get(r.Context(), v.Project, metrics.Query{Scope: scope, Names: []string{name}, GroupBy: page.By, MaxGroups: max(maxGroups, int(scope.To.Sub(scope.From)/dayLength))})
+	groups, err := d.metrics.Get(r.Context(), v.Project, metrics.Query{Scope: scope, Names: []string{name}, GroupBy: page.By, MaxGroups: max(maxGroups, int(scope.To.Sub(scope.From)/figures.Day))})
 	if err != nil {
 		return refused(err)
 	}
@@ -163,7 +165,7 @@ func (d *Dashboard) metric(w http.ResponseWriter, r *http.Request, v *visit) err
 	for i := range groups.Groups {
 		g := &groups.Groups[i]
 		label, _ := cutEscaped(g.Value, 200)
-		page.Groups = append(page.Groups, groupRow{label, g.Other, g.Conversations, written(x.Definition, g.Values[0].Value), noteOf(x.Definition, &g.Values[0])})
+		page.Groups = append(page.Groups, groupRow{label, g.Other, g.Conversations, figures.Written(x.Definition, g.Values[0].Value), noteOf(x.Definition, &g.Values[0])})
 	}
 	if page.By == "day" {
 		if page.Chart, err = chartOf(x.Definition, scope, groups); err != nil {
@@ -174,46 +176,40 @@ func (d *Dashboard) metric(w http.ResponseWriter, r *http.Request, v *visit) err
 }
 
 // chartOf draws a metric by day.
-func chartOf(d *metrics.Definition, scope metrics.Scope, answer *metrics.Answer) (*drawn, error) {
-	p := period{From: scope.From, To: scope.To, days: make([]map[string]*metrics.Value, int(scope.To.Sub(scope.From)/dayLength))}
-	for i := range answer.Groups {
-		at, err := time.Parse(time.DateOnly, answer.Groups[i].Value)
-		if n := int(at.Sub(p.From) / dayLength); err == nil && n >= 0 && n < len(p.days) {
-			p.days[n] = byName(answer.Groups[i].Values)
-		}
-	}
-	values := p.series(func(f map[string]*metrics.Value) float64 { return known(f[d.Name].Value) })
-	c := chart{Title: d.Title, days: p.dates()}
-	one := series{Name: d.Title, Class: "s1", values: values}
+func chartOf(d *metrics.Definition, scope metrics.Scope, answer *metrics.Answer) (*chart.Drawn, error) {
+	p := figures.PeriodFrom(scope, answer)
+	values := p.Series(func(f map[string]*metrics.Value) float64 { return figures.Known(f[d.Name].Value) })
+	c := chart.Chart{Title: d.Title, Days: p.Dates()}
+	one := chart.Series{Name: d.Title, Class: "s1", Values: values}
 	switch {
 	case d.Kind == metrics.Count:
-		one.bars = true
+		one.Bars = true
 	case d.Kind == metrics.Rate && d.Name != "net_thumbs":
-		c.top, c.unit = 1, percent
+		c.Top, c.Unit = 1, figures.Percent
 	}
 	if d.Unit == "ms" {
-		c.unit = func(ms float64) string { return shortDuration(time.Duration(ms * float64(time.Millisecond))) }
+		c.Unit = func(ms float64) string { return figures.Duration(time.Duration(ms * float64(time.Millisecond))) }
 	}
 	if d.Interval {
 		side := func(i int) []float64 {
-			return p.series(func(f map[string]*metrics.Value) float64 {
+			return p.Series(func(f map[string]*metrics.Value) float64 {
 				if f[d.Name].Interval == nil {
 					return math.NaN()
 				}
 				return f[d.Name].Interval[i]
 			})
 		}
-		one.low, one.high = side(0), side(1)
+		one.Low, one.High = side(0), side(1)
 	}
 	for _, value := range values {
 		if value < 0 {
 			return nil, nil // our charts begin at 0
 		}
 	}
-	if d.Kind != metrics.Count && d.Kind != metrics.Rate && c.unit == nil {
-		c.unit = shortNumber
+	if d.Kind != metrics.Count && d.Kind != metrics.Rate && c.Unit == nil {
+		c.Unit = chart.ShortNumber
 	}
-	c.series = []series{one}
-	drawn, err := c.draw()
+	c.Series = []chart.Series{one}
+	drawn, err := c.Draw()
 	return &drawn, err
 }

@@ -2,8 +2,6 @@ package dashboard
 
 import (
 	"errors"
-	"html/template"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -11,33 +9,19 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/openalign/align/collector/internal/chart"
+	"github.com/openalign/align/collector/internal/figures"
 	"github.com/openalign/align/collector/metrics"
 )
 
 // How a project does: metrics of some days, beside those of as many days before.
 
-const (
-	defaultDays = 30
-	maxDays     = 400
-)
-
-// Metrics by name, as the overview shows them.
-const (
-	conversationsMetric = "total_conversations"
-	usersMetric         = "active_users"
-	messagesMetric      = "messages_per_session" // its numerator is how many there are
-	thumbsMetric        = "thumbs_up_rate"
-	feedbackMetric      = "feedback_rate"
-	latencyMetric       = "response_latency"
-)
-
-// outcomeMetrics say what became of conversations.
-var outcomeMetrics = []string{"bot_handled_rate", "confirmed_resolution_rate", "escalation_rate", "failed_escalation_rate", "abandonment_rate", "error_rate"}
+const defaultDays = 30
 
 type overviewPage struct {
 	Range    days
 	Figures  []figure
-	Charts   []drawn
+	Charts   []chart.Drawn
 	Outcomes []share
 	Table    []dayRow
 	Before   string // the days before, for people
@@ -57,14 +41,6 @@ type figure struct {
 	Explain                   string // address of how it came about
 }
 
-type drawn struct {
-	Title  string
-	SVG    template.HTML
-	Legend []legend
-}
-
-type legend struct{ Class, Name string }
-
 type share struct {
 	Name          string
 	Of            string
@@ -82,7 +58,7 @@ type dayRow struct {
 
 // scopeOf reads the days that an address asks for.
 func scopeOf(q url.Values, now time.Time) (scope metrics.Scope, shown days, err error) {
-	today := now.UTC().Truncate(dayLength)
+	today := now.UTC().Truncate(figures.Day)
 	if q.Get("from") == "" && q.Get("to") == "" {
 		shown.Preset = defaultDays
 		if wish, err := strconv.Atoi(q.Get("days")); err == nil && (wish == 7 || wish == 30 || wish == 90) {
@@ -104,8 +80,8 @@ func scopeOf(q url.Values, now time.Time) (scope metrics.Scope, shown days, err 
 		}
 	}
 	scope.From, scope.To = shown.From, shown.Last.AddDate(0, 0, 1)
-	if days := int(scope.To.Sub(scope.From) / dayLength); days < 1 || days > maxDays {
-		return scope, shown, &refusal{http.StatusBadRequest, "What can be shown is 1 to " + strconv.Itoa(maxDays) + " days."}
+	if days := int(scope.To.Sub(scope.From) / figures.Day); days < 1 || days > figures.MaxDays {
+		return scope, shown, &refusal{http.StatusBadRequest, "What can be shown is 1 to " + strconv.Itoa(figures.MaxDays) + " days."}
 	}
 	return scope, shown, nil
 }
@@ -133,115 +109,63 @@ func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request, v *visit) e
 	if err != nil {
 		return err
 	}
-	names := append([]string{conversationsMetric, usersMetric, messagesMetric, thumbsMetric, feedbackMetric, latencyMetric}, outcomeMetrics...)
-	var now, then *period
+	names := append([]string{figures.Conversations, figures.Users, figures.Messages, figures.Thumbs, figures.Feedback, figures.Latency}, figures.Outcomes...)
+	var now, then *figures.Period
 	reads, ctx := errgroup.WithContext(r.Context())
-	reads.Go(func() (err error) { now, err = periodOf(ctx, &d.metrics, v.Project, scope, names...); return err })
 	reads.Go(func() (err error) {
-		then, err = periodOf(ctx, &d.metrics, v.Project, before(scope), names...)
+		now, err = figures.PeriodOf(ctx, &d.metrics, v.Project, scope, names...)
+		return err
+	})
+	reads.Go(func() (err error) {
+		then, err = figures.PeriodOf(ctx, &d.metrics, v.Project, before(scope), names...)
 		return err
 	})
 	if err := reads.Wait(); err != nil {
 		return refused(err)
 	}
 	page := overviewPage{Range: shown, Behind: d.store.Stats().DigestsDue,
-		Before: shortDay(then.From) + " – " + shortDay(then.To.AddDate(0, 0, -1)), Figures: figuresOf(v, now, then), Outcomes: outcomesOf(v, now, then)}
-	if page.Charts, err = chartsOf(now, then); err != nil {
+		Before: figures.ShortDay(then.From) + " – " + figures.ShortDay(then.To.AddDate(0, 0, -1)), Figures: figuresOf(v, now, then), Outcomes: outcomesOf(v, now, then)}
+	if page.Charts, err = figures.Charts(now, then); err != nil {
 		return err
 	}
-	for i, f := range now.days {
+	for i, f := range now.Days {
 		at := now.From.AddDate(0, 0, i)
 		date := at.Format(time.DateOnly)
 		row := dayRow{Day: at, Link: v.To("conversations", "from", date, "to", date), Sessions: "0", Users: "0", Messages: "0", Thumbs: "–", P50: "–", P95: "–", P99: "–"}
 		if f != nil {
-			row.Sessions, row.Users, row.Messages = whole(f[conversationsMetric].Numerator), whole(f[usersMetric].Numerator), whole(f[messagesMetric].Numerator)
-			took, spread := metrics.Find(latencyMetric), f[latencyMetric].Distribution
-			row.Thumbs, row.P50, row.P95, row.P99 = percent(known(f[thumbsMetric].Value)), written(took, spread.P50), written(took, spread.P95), written(took, spread.P99)
+			row.Sessions, row.Users, row.Messages = figures.Whole(f[figures.Conversations].Numerator), figures.Whole(f[figures.Users].Numerator), figures.Whole(f[figures.Messages].Numerator)
+			took, spread := metrics.Find(figures.Latency), f[figures.Latency].Distribution
+			row.Thumbs, row.P50, row.P95, row.P99 = figures.Percent(figures.Known(f[figures.Thumbs].Value)), figures.Written(took, spread.P50), figures.Written(took, spread.P95), figures.Written(took, spread.P99)
 		}
 		page.Table = append(page.Table, row)
 	}
 	return d.show(w, "overview", v, &view{Title: "Overview", Here: "overview", Data: &page})
 }
 
-func whole(n float64) string { return count(int(n)) }
-
-func figuresOf(v *visit, now, then *period) []figure {
+func figuresOf(v *visit, now, then *figures.Period) []figure {
 	explain := func(name string) string { return explainAt(v, name, now) }
 	plain := func(name, metric string) figure {
 		d := metrics.Find(metric)
-		return figure{Name: name, Value: written(d, now.values[metric].Value), Change: change(d, now.values[metric].Value, then.values[metric].Value), Explain: explain(metric)}
+		return figure{Name: name, Value: figures.Written(d, now.Values[metric].Value), Change: figures.Change(d, now.Values[metric].Value, then.Values[metric].Value), Explain: explain(metric)}
 	}
-	list := []figure{plain("Sessions", conversationsMetric), plain("Users", usersMetric)}
-	messages, messagesBefore := now.values[messagesMetric].Numerator, then.values[messagesMetric].Numerator
-	list = append(list, figure{Name: "Messages", Value: whole(messages), Change: change(metrics.Find(messagesMetric), &messages, &messagesBefore), Explain: explain(messagesMetric)})
-	thumbs := plain("Thumbs-up rate", thumbsMetric)
-	if thumbs.Note = "no votes"; now.values[thumbsMetric].Value != nil {
-		thumbs.Note = "95\u202f%: " + interval(now.values[thumbsMetric]) + "; " + percent(known(now.values[feedbackMetric].Value)) + " of answers rated"
+	list := []figure{plain("Sessions", figures.Conversations), plain("Users", figures.Users)}
+	messages, messagesBefore := now.Values[figures.Messages].Numerator, then.Values[figures.Messages].Numerator
+	list = append(list, figure{Name: "Messages", Value: figures.Whole(messages), Change: figures.Change(metrics.Find(figures.Messages), &messages, &messagesBefore), Explain: explain(figures.Messages)})
+	thumbs := plain("Thumbs-up rate", figures.Thumbs)
+	if thumbs.Note = "no votes"; now.Values[figures.Thumbs].Value != nil {
+		thumbs.Note = "95\u202f%: " + figures.Interval(now.Values[figures.Thumbs]) + "; " + figures.Percent(figures.Known(now.Values[figures.Feedback].Value)) + " of answers rated"
 	}
-	took, here, before := metrics.Find(latencyMetric), now.values[latencyMetric].Distribution, then.values[latencyMetric].Distribution
+	took, here, before := metrics.Find(figures.Latency), now.Values[figures.Latency].Distribution, then.Values[figures.Latency].Distribution
 	return append(list, thumbs,
-		figure{Name: "Latency, median", Value: written(took, here.P50), Change: change(took, here.P50, before.P50), Note: "of " + count(here.N) + " answers", Explain: explain(latencyMetric)},
-		figure{Name: "Latency, p95", Value: written(took, here.P95), Change: change(took, here.P95, before.P95), Note: "p99 " + written(took, here.P99), Explain: explain(latencyMetric)})
+		figure{Name: "Latency, median", Value: figures.Written(took, here.P50), Change: figures.Change(took, here.P50, before.P50), Note: "of " + figures.Count(here.N) + " answers", Explain: explain(figures.Latency)},
+		figure{Name: "Latency, p95", Value: figures.Written(took, here.P95), Change: figures.Change(took, here.P95, before.P95), Note: "p99 " + figures.Written(took, here.P99), Explain: explain(figures.Latency)})
 }
 
-func chartsOf(now, then *period) (list []drawn, err error) {
-	type day = map[string]*metrics.Value
-	sessions := func(f day) float64 { return f[conversationsMetric].Numerator }
-	users := func(f day) float64 { return f[usersMetric].Numerator }
-	messages := func(f day) float64 { return f[messagesMetric].Numerator }
-	up := func(f day) float64 { return known(f[thumbsMetric].Value) }
-	side := func(i int) func(day) float64 {
-		return func(f day) float64 {
-			if f[thumbsMetric].Interval == nil {
-				return math.NaN()
-			}
-			return f[thumbsMetric].Interval[i]
-		}
-	}
-	took := func(of func(*metrics.Spread) *float64) func(day) float64 {
-		return func(f day) float64 { return known(of(f[latencyMetric].Distribution)) / 1000 }
-	}
-	for _, c := range []chart{
-		{Title: "Sessions and users", series: []series{
-			{Name: "sessions", Class: "s1", bars: true, values: now.series(sessions)},
-			{Name: "users", Class: "s2", values: zeros(now.series(users))},
-			{Name: "sessions before", Class: "before", values: zeros(then.series(sessions))}}},
-		{Title: "Messages", series: []series{
-			{Name: "messages", Class: "s1", bars: true, values: now.series(messages)},
-			{Name: "before", Class: "before", values: zeros(then.series(messages))}}},
-		{Title: "Thumbs-up rate", top: 1, unit: percent, series: []series{
-			{Name: "rate", Class: "s2", values: now.series(up), low: now.series(side(0)), high: now.series(side(1))},
-			{Name: "before", Class: "before", values: then.series(up)}}},
-		{Title: "Latency of answers", unit: func(s float64) string { return shortNumber(math.Round(s*100)/100) + " s" }, series: []series{
-			{Name: "p99", Class: "s4", values: now.series(took(func(s *metrics.Spread) *float64 { return s.P99 }))},
-			{Name: "p95", Class: "s3", values: now.series(took(func(s *metrics.Spread) *float64 { return s.P95 }))},
-			{Name: "median", Class: "s1", values: now.series(took(func(s *metrics.Spread) *float64 { return s.P50 }))}}},
-	} {
-		c.days = now.dates()
-		one, err := c.draw()
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, one)
-	}
-	return list, nil
-}
-
-// zeros puts 0 for days without conversations, on which nothing was counted.
-func zeros(values []float64) []float64 {
-	for i := range values {
-		if math.IsNaN(values[i]) {
-			values[i] = 0
-		}
-	}
-	return values
-}
-
-func outcomesOf(v *visit, now, then *period) (list []share) {
-	for _, name := range outcomeMetrics {
-		d, value := metrics.Find(name), now.values[name]
-		one := share{Name: d.Title, Of: whole(value.Numerator) + " of " + whole(value.Denominator), Share: written(d, value.Value),
-			Change: change(d, value.Value, then.values[name].Value), Width: "0", Explain: explainAt(v, name, now)}
+func outcomesOf(v *visit, now, then *figures.Period) (list []share) {
+	for _, name := range figures.Outcomes {
+		d, value := metrics.Find(name), now.Values[name]
+		one := share{Name: d.Title, Of: figures.Whole(value.Numerator) + " of " + figures.Whole(value.Denominator), Share: figures.Written(d, value.Value),
+			Change: figures.Change(d, value.Value, then.Values[name].Value), Width: "0", Explain: explainAt(v, name, now)}
 		if value.Value != nil {
 			one.Width = strconv.FormatFloat(100*min(1, max(0, *value.Value)), 'f', 1, 64)
 		}
@@ -251,9 +175,6 @@ func outcomesOf(v *visit, now, then *period) (list []share) {
 }
 
 // explainAt is the address of how a number came about.
-func explainAt(v *visit, name string, p *period) string {
+func explainAt(v *visit, name string, p *figures.Period) string {
 	return v.To("metric", "name", name, "from", p.From.Format(time.DateOnly), "to", p.To.AddDate(0, 0, -1).Format(time.DateOnly))
 }
-
-// shortDay writes a day without its year.
-func shortDay(t time.Time) string { return t.UTC().Format("2 Jan") }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/openalign/align/collector/internal/figures"
 )
 
 //go:embed templates/*.html
@@ -85,8 +87,8 @@ var functions = template.FuncMap{
 	"date":     func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006") },
 	"sameDay":  func(a, b time.Time) bool { return a.UTC().Format(time.DateOnly) == b.UTC().Format(time.DateOnly) },
 	"ago":      func(t time.Time) string { return ago(time.Since(t)) },
-	"duration": shortDuration,
-	"count":    count,
+	"duration": figures.Duration,
+	"count":    figures.Count,
 	"bytes": func(n any) string { // an int or an int64
 		if n, ok := n.(int); ok {
 			return byteCount(int64(n))
@@ -100,7 +102,7 @@ var functions = template.FuncMap{
 		if n == 1 {
 			return "1 " + one
 		}
-		return count(n) + " " + many
+		return figures.Count(n) + " " + many
 	},
 }
 
@@ -141,40 +143,6 @@ func ago(d time.Duration) string {
 		return unit(int(d/(24*time.Hour)), "day")
 	}
 	return unit(int(d/(30*24*time.Hour)), "month")
-}
-
-// shortDuration writes a duration in the unit that fits it, with two or three digits.
-func shortDuration(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "−" + shortDuration(-d)
-	case d < 10*time.Millisecond:
-		return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 1, 64) + " ms"
-	case d < time.Second:
-		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
-	case d < 10*time.Second:
-		return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
-	case d < 2*time.Minute:
-		return strconv.FormatFloat(d.Seconds(), 'f', 0, 64) + " s"
-	case d < 2*time.Hour:
-		return strconv.Itoa(int(d/time.Minute)) + " min"
-	case d < 48*time.Hour:
-		return strconv.Itoa(int(d/time.Hour)) + " h"
-	}
-	return strconv.Itoa(int(d/(24*time.Hour))) + " days"
-}
-
-// count writes a number with a narrow space between thousands.
-func count(n int) string {
-	text := strconv.Itoa(n)
-	from := 0
-	if n < 0 {
-		from = 1
-	}
-	for at := len(text) - 3; at > from; at -= 3 {
-		text = text[:at] + "\u202f" + text[at:]
-	}
-	return text
 }
 
 func byteCount(n int64) string {

@@ -47,7 +47,14 @@ type Engine struct {
 	// Exports are the daily files that explanations are compared with; nil is none.
 	Exports Exports
 
-	now time.Time // in tests
+	now time.Time // zero is the clock
+}
+
+// AsOf is an engine that computes as of a time: what is open then has not ended.
+func (e *Engine) AsOf(t time.Time) *Engine {
+	then := *e
+	then.now = t
+	return &then
 }
 
 func (e *Engine) clock() time.Time {

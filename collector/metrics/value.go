@@ -68,7 +68,10 @@ func nearestRank(sorted []int64, percent int) int64 {
 const z = 1.959963984540054
 
 // Wilson returns the 95 % score interval of a share of n.
-func Wilson(hits, n float64) (low, high float64) {
+func Wilson(hits, n float64) (low, high float64) { return WilsonAt(z, hits, n) }
+
+// WilsonAt is [Wilson] with another quantile of the normal distribution: a larger one gives a wider interval.
+func WilsonAt(z, hits, n float64) (low, high float64) {
 	if n <= 0 {
 		return 0, 1
 	}
@@ -89,9 +92,14 @@ func Wilson(hits, n float64) (low, high float64) {
 // Newcombe returns the 95 % interval of the difference of two shares, the second less the first, by the square-and-add of
 // their Wilson intervals.
 func Newcombe(hits1, n1, hits2, n2 float64) (low, high float64) {
+	return NewcombeAt(z, hits1, n1, hits2, n2)
+}
+
+// NewcombeAt is [Newcombe] with another quantile of the normal distribution, for when more than one difference is looked at.
+func NewcombeAt(z, hits1, n1, hits2, n2 float64) (low, high float64) {
 	p1, p2 := hits1/n1, hits2/n2
-	low1, high1 := Wilson(hits1, n1)
-	low2, high2 := Wilson(hits2, n2)
+	low1, high1 := WilsonAt(z, hits1, n1)
+	low2, high2 := WilsonAt(z, hits2, n2)
 	return p2 - p1 - math.Hypot(p2-low2, high1-p1), p2 - p1 + math.Hypot(high2-p2, p1-low1)
 }
 

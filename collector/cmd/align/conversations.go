@@ -83,8 +83,11 @@ func readTime(name, value string, now time.Time) (*timestamppb.Timestamp, error)
 }
 
 // list asks for as many conversations as are wanted, and whether there are more.
-func (f *filterFlags) list(ctx context.Context, client alignv1connect.ConversationServiceClient, req *alignv1.SearchConversationsRequest) (found []*alignv1.Conversation, more bool, err error) {
+// What it takes more than one page for shows on w how far it has come.
+func (f *filterFlags) list(ctx context.Context, w io.Writer, client alignv1connect.ConversationServiceClient, req *alignv1.SearchConversationsRequest) (found []*alignv1.Conversation, more bool, err error) {
 	const page = 500
+	bar := progress(noProgress{})
+	defer func() { _ = bar.Finish() }()
 	for {
 		req.PageSize = int32(min(page, f.Limit-len(found)))
 		answer, err := client.SearchConversations(ctx, connect.NewRequest(req))
@@ -96,6 +99,10 @@ func (f *filterFlags) list(ctx context.Context, client alignv1connect.Conversati
 		if req.PageToken == "" || len(found) >= f.Limit {
 			return found, req.PageToken != "", nil
 		}
+		if bar == (noProgress{}) {
+			bar = showProgress(w, unknown, "conversations")
+		}
+		_ = bar.Set(len(found))
 	}
 }
 
@@ -115,7 +122,7 @@ func (c *listCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	found, more, err := c.list(ctx, client, req)
+	found, more, err := c.list(ctx, std.err, client, req)
 	if err != nil {
 		return err
 	}
@@ -206,7 +213,7 @@ func (c *searchCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	req.Text, req.Ranked = c.Text, c.Ranked
-	found, more, err := c.list(ctx, client, req)
+	found, more, err := c.list(ctx, std.err, client, req)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (c *demoCommand) playMonth(ctx context.Context, std streams, host *demoHost
 		fmt.Fprintf(std.out, "%s has %s already; the collector is at %s\n", c.Data, counted(before.Conversations, "conversation"), host.url)
 	} else {
 		fmt.Fprintf(std.out, "Playing a month of %s through the SDK into a collector at %s\n", counted(c.Conversations, "conversation"), host.url)
-		bar := newProgress(std.err, c.Conversations, "conversations", &lines{out: std.out, thing: "conversation", total: c.Conversations})
+		bar := newProgress(std.err, c.Conversations, "conversations", &lines{out: std.err, thing: "conversation", total: c.Conversations})
 		if err := recordMonth(ctx, client, m, bar); err != nil {
 			return err
 		}

@@ -17,7 +17,9 @@ type eraseCommand struct {
 // Run erases a user, also while a collector serves the same folder.
 func (c *eraseCommand) Run(ctx context.Context, std streams) error {
 	return c.with(ctx, func(store collector.Store) error {
+		ctx, finish := following(ctx, std.err, "facts")
 		got, err := store.Erase(ctx, c.Project, c.User, "command line")
+		finish()
 		if err != nil {
 			return err
 		}

@@ -89,7 +89,12 @@ func (c *exportCommand) Run(ctx context.Context, std streams) error {
 
 // write writes one file and says what it is.
 func (c *exportCommand) write(ctx context.Context, std streams, exports *export.Exporter, v export.Variant, to io.Writer) error {
-	rows, err := exports.Write(ctx, to, c.Project, v)
+	bar := progress(noProgress{})
+	if terminalWidth(to) == 0 { // a bar would stand in the middle of what is shown
+		bar = showProgress(std.err, unknown, "bytes")
+	}
+	rows, err := exports.Write(ctx, measured{to, bar}, c.Project, v)
+	_ = bar.Finish()
 	if err != nil {
 		return err
 	}

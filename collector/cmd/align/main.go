@@ -27,6 +27,7 @@ type cli struct {
 	Lint          lintCommand          `cmd:"" help:"Check a file of events as the collector would, and keep none of them."`
 	Replay        replayCommand        `cmd:"" help:"Make all views again from facts; or show how another idle timeout would end sessions, and change nothing."`
 	Metrics       metricsCommand       `cmd:"" help:"Compute metrics from a data folder, also while the collector serves it, and say how each came about."`
+	Report        reportCommand        `cmd:"" help:"Write a report of some days: one file, in HTML or Markdown, that needs nothing else."`
 	Gate          gateCommand          `cmd:"" help:"Say for CI whether a candidate is no worse than a baseline: exit status 0 pass, 1 fail, 3 not enough data."`
 	SQL           sqlCommand           `cmd:"" name:"sql" help:"Ask the data in SQL: read-only, bounded, over documented views."`
 	Tail          tailCommand          `cmd:"" help:"Show what happens, as it happens."`

@@ -38,7 +38,9 @@ func (c *replayCommand) Run(ctx context.Context, std streams) error {
 			return c.compare(ctx, std, store)
 		}
 		start := time.Now()
+		ctx, finish := following(ctx, std.err, "facts")
 		facts, err := store.Replay(ctx)
+		finish()
 		if err != nil {
 			return err
 		}
@@ -54,12 +56,14 @@ func (c *replayCommand) compare(ctx context.Context, std streams, store collecto
 	timeouts = slices.Compact(timeouts)
 	rows := make([]idleRow, len(timeouts))
 	now := time.Now()
+	bar := showProgress(std.err, unknown, "sessions")
 	err := store.Activity(ctx, c.Project, func(conversation collector.Conversation, times []time.Time) error {
 		for i, idle := range timeouts {
 			rows[i].add(conversation, times, now, idle)
 		}
-		return nil
+		return bar.Add(1)
 	})
+	err = errors.Join(err, bar.Finish())
 	if err != nil {
 		return err
 	}

@@ -132,7 +132,12 @@ func (c *spoolSendCommand) Run(ctx context.Context, std streams) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
+	stop := func() {}
+	if waiting := int(client.Stats().Pending); waiting > 0 {
+		stop = watching(showProgress(std.err, waiting, "events"), func() int { return max(0, waiting-int(client.Stats().Pending)) })
+	}
 	err = client.Close(ctx)
+	stop()
 	stats := client.Stats()
 	fmt.Fprintf(std.out, "%s delivered, %d left\n", counted(int(stats.Delivered), "event"), stats.Pending)
 	for _, reason := range slices.Sorted(maps.Keys(stats.Dropped)) {

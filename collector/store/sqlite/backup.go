@@ -58,6 +58,12 @@ func (s *Store) vacuumInto(ctx context.Context, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	var size int64 // of the pages that are copied, of which the copy has none that are free
+	if err := db.QueryRowContext(ctx, `SELECT (c.page_count - f.freelist_count) * s.page_size
+		FROM pragma_page_count c, pragma_freelist_count f, pragma_page_size s`).Scan(&size); err != nil {
+		return err
+	}
+	defer watchGrowth(ctx, to, size)()
 	_, err = db.ExecContext(ctx, "VACUUM INTO ?", to)
 	return err
 }

@@ -136,6 +136,10 @@ func (e *eraser) findSessions(ctx context.Context) error {
 
 // facts empties the facts of the user's sessions, and all others that name the user.
 func (e *eraser) facts(ctx context.Context) error {
+	told, err := e.counting(ctx, e.project)
+	if err != nil {
+		return err
+	}
 	rows, err := e.conn.QueryContext(ctx, `SELECT seq, project, id, time, receive_time, event FROM facts WHERE project = ? AND gone < ?`,
 		e.project, goneEverything)
 	if err != nil {
@@ -148,6 +152,7 @@ func (e *eraser) facts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		told.add(1)
 		if e.speaksOf(&one.fact) {
 			theirs = append(theirs, one)
 		} else {

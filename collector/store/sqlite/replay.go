@@ -54,6 +54,10 @@ func (t *transaction) replay(ctx context.Context) (facts int, err error) {
 			return 0, err
 		}
 	}
+	told, err := t.counting(ctx, "")
+	if err != nil {
+		return 0, err
+	}
 	for after := int64(0); ; {
 		chunk, last, err := t.readFacts(ctx, after)
 		if err != nil {
@@ -67,6 +71,7 @@ func (t *transaction) replay(ctx context.Context) (facts int, err error) {
 			return 0, err
 		}
 		facts, after = facts+len(chunk), last
+		told.add(len(chunk))
 	}
 }
 

@@ -1,4 +1,5 @@
-package dashboard
+// Package chart draws values over days as SVG that has no style of its own: a style sheet says what its classes look like.
+package chart
 
 import (
 	"html"
@@ -14,40 +15,48 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Charts over days, drawn as SVG here, with colours by class.
-
 const (
 	chartWidth  = 440
 	chartHeight = 190
 )
 
-// chart is what a picture shows: a value for each of some days, in one or more series.
-type chart struct {
+// Chart is what a picture shows: a value for each of some days, in one or more series.
+type Chart struct {
 	Title  string
-	days   []time.Time
-	series []series
-	// unit writes a value of the vertical axis. Nil is a plain number.
-	unit func(float64) string
-	top  float64 // least end of the vertical axis; 0 is whatever the values need
+	Days   []time.Time
+	Series []Series
+	// Unit writes a value of the vertical axis. Nil is a plain number.
+	Unit func(float64) string
+	Top  float64 // least end of the vertical axis; 0 is whatever the values need
 }
 
-// series is one of the values of a chart. NaN is a day without.
-type series struct {
+// Series is one of the values of a chart. NaN is a day without.
+type Series struct {
 	Name   string
-	Class  string // of the style sheet
-	values []float64
-	bars   bool
-	low    []float64 // with high, the band around the values; nil for none
-	high   []float64
+	Class  string // of the style sheet: s1 to s4, or before
+	Values []float64
+	Bars   bool
+	Low    []float64 // with High, the band around the values, of class band; nil for none
+	High   []float64
 }
 
-// draw draws the chart, with its legend.
-func (c *chart) draw() (one drawn, err error) {
+// Drawn is a picture with its title and legend.
+type Drawn struct {
+	Title  string
+	SVG    template.HTML
+	Legend []Legend
+}
+
+// Legend names what a class shows.
+type Legend struct{ Class, Name string }
+
+// Draw draws the chart, with its legend.
+func (c *Chart) Draw() (one Drawn, err error) {
 	one.Title = c.Title
-	for i := range c.series {
-		one.Legend = append(one.Legend, legend{c.series[i].Class, c.series[i].Name})
-		if c.series[i].low != nil {
-			one.Legend = append(one.Legend, legend{"band", "95\u202f% interval"})
+	for i := range c.Series {
+		one.Legend = append(one.Legend, Legend{c.Series[i].Class, c.Series[i].Name})
+		if c.Series[i].Low != nil {
+			one.Legend = append(one.Legend, Legend{"band", "95\u202f% interval"})
 		}
 	}
 	one.SVG, err = c.SVG()
@@ -55,7 +64,7 @@ func (c *chart) draw() (one drawn, err error) {
 }
 
 // SVG draws the chart.
-func (c *chart) SVG() (template.HTML, error) {
+func (c *Chart) SVG() (template.HTML, error) {
 	p := plot.New()
 	p.BackgroundColor = nil
 	p.Title.TextStyle.Color, p.X.Color, p.Y.Color = ink("axis"), ink("axis"), ink("axis")
@@ -65,15 +74,15 @@ func (c *chart) SVG() (template.HTML, error) {
 		axis.Tick.Length, axis.Tick.LineStyle.Width = 0, 0
 		axis.Tick.Label.Font.Size, axis.Tick.Label.Color = 11, ink("axis")
 	}
-	p.X.Tick.Marker, p.Y.Tick.Marker = dayTicks(c.days), valueTicks(c.unit)
+	p.X.Tick.Marker, p.Y.Tick.Marker = dayTicks(c.Days), valueTicks(c.Unit)
 	grid := plotter.NewGrid()
 	grid.Vertical.Width, grid.Horizontal.Width = 0, 1
 	grid.Horizontal.Color, grid.Horizontal.Dashes = ink("axis"), nil
 	p.Add(grid)
-	top := c.top
-	for i := range c.series {
-		s := &c.series[i]
-		for _, values := range [][]float64{s.values, s.high} {
+	top := c.Top
+	for i := range c.Series {
+		s := &c.Series[i]
+		for _, values := range [][]float64{s.Values, s.High} {
 			for _, value := range values {
 				if !math.IsNaN(value) {
 					top = max(top, value)
@@ -81,7 +90,7 @@ func (c *chart) SVG() (template.HTML, error) {
 			}
 		}
 		var err error
-		if s.bars {
+		if s.Bars {
 			err = addBars(p, s)
 		} else {
 			err = addLine(p, s)
@@ -93,9 +102,9 @@ func (c *chart) SVG() (template.HTML, error) {
 	if top == 0 {
 		top = 1
 	}
-	p.X.Min, p.X.Max = -.6, float64(max(len(c.days), 1))-.4
+	p.X.Min, p.X.Max = -.6, float64(max(len(c.Days), 1))-.4
 	p.Y.Min, p.Y.Max = 0, top*1.05
-	if c.top == 1 {
+	if c.Top == 1 {
 		p.Y.Max = 1
 	}
 	drawing := canvas{width: chartWidth, height: chartHeight}
@@ -104,9 +113,9 @@ func (c *chart) SVG() (template.HTML, error) {
 		html.EscapeString(c.Title) + `, by day; the table below has the numbers">` + drawing.b.String() + `</svg>`), nil
 }
 
-func addBars(p *plot.Plot, s *series) error {
-	values := make(plotter.Values, len(s.values))
-	for i, value := range s.values {
+func addBars(p *plot.Plot, s *Series) error {
+	values := make(plotter.Values, len(s.Values))
+	for i, value := range s.Values {
 		if !math.IsNaN(value) {
 			values[i] = value
 		}
@@ -124,30 +133,30 @@ func addBars(p *plot.Plot, s *series) error {
 }
 
 // addLine adds a line for each run of days that have a value.
-func addLine(p *plot.Plot, s *series) error {
-	for from := 0; from < len(s.values); from++ {
-		if math.IsNaN(s.values[from]) {
+func addLine(p *plot.Plot, s *Series) error {
+	for from := 0; from < len(s.Values); from++ {
+		if math.IsNaN(s.Values[from]) {
 			continue
 		}
 		to := from
-		for to < len(s.values) && !math.IsNaN(s.values[to]) {
+		for to < len(s.Values) && !math.IsNaN(s.Values[to]) {
 			to++
 		}
 		points := make(plotter.XYs, to-from)
 		for i := range points {
-			points[i] = plotter.XY{X: float64(from + i), Y: s.values[from+i]}
+			points[i] = plotter.XY{X: float64(from + i), Y: s.Values[from+i]}
 		}
-		if s.low != nil {
+		if s.Low != nil {
 			around := make(plotter.XYs, 0, 2*len(points))
 			for i := from; i < to; i++ {
-				around = append(around, plotter.XY{X: float64(i), Y: s.high[i]})
+				around = append(around, plotter.XY{X: float64(i), Y: s.High[i]})
 			}
 			for i := to - 1; i >= from; i-- {
-				around = append(around, plotter.XY{X: float64(i), Y: s.low[i]})
+				around = append(around, plotter.XY{X: float64(i), Y: s.Low[i]})
 			}
 			if to-from == 1 { // a day alone is a stroke upwards
-				around = plotter.XYs{{X: float64(from) - .2, Y: s.low[from]}, {X: float64(from) - .2, Y: s.high[from]},
-					{X: float64(from) + .2, Y: s.high[from]}, {X: float64(from) + .2, Y: s.low[from]}}
+				around = plotter.XYs{{X: float64(from) - .2, Y: s.Low[from]}, {X: float64(from) - .2, Y: s.High[from]},
+					{X: float64(from) + .2, Y: s.High[from]}, {X: float64(from) + .2, Y: s.Low[from]}}
 			}
 			band, err := plotter.NewPolygon(around)
 			if err != nil {
@@ -157,7 +166,7 @@ func addLine(p *plot.Plot, s *series) error {
 			p.Add(band)
 		}
 		if to-from == 1 {
-			points = plotter.XYs{{X: float64(from) - .2, Y: s.values[from]}, {X: float64(from) + .2, Y: s.values[from]}}
+			points = plotter.XYs{{X: float64(from) - .2, Y: s.Values[from]}, {X: float64(from) + .2, Y: s.Values[from]}}
 		}
 		line, err := plotter.NewLine(points)
 		if err != nil {
@@ -199,7 +208,7 @@ func (v valueTicks) Ticks(_, high float64) (ticks []plot.Tick) {
 		if v == nil && value != math.Trunc(value) {
 			continue // what is counted is whole
 		}
-		label := shortNumber(value)
+		label := ShortNumber(value)
 		if v != nil {
 			label = v(value)
 		}
@@ -208,8 +217,8 @@ func (v valueTicks) Ticks(_, high float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// shortNumber writes 1500 as 1.5k.
-func shortNumber(value float64) string {
+// ShortNumber writes 1500 as 1.5k.
+func ShortNumber(value float64) string {
 	for _, unit := range []struct {
 		size float64
 		name string

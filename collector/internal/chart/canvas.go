@@ -1,4 +1,4 @@
-package dashboard
+package chart
 
 import (
 	"html"
@@ -46,9 +46,9 @@ func (c *canvas) Push()                                        { c.before = appe
 func (c *canvas) Pop()                                         { c.now, c.before = c.before[len(c.before)-1], c.before[:len(c.before)-1] }
 
 // Rotate, Scale and DrawImage are of no use to our charts.
-func (c *canvas) Rotate(float64)                      { panic("dashboard: charts do not rotate") }
-func (c *canvas) Scale(_, _ float64)                  { panic("dashboard: charts do not scale") }
-func (c *canvas) DrawImage(vg.Rectangle, image.Image) { panic("dashboard: charts have no pictures") }
+func (c *canvas) Rotate(float64)                      { panic("chart: charts do not rotate") }
+func (c *canvas) Scale(_, _ float64)                  { panic("chart: charts do not scale") }
+func (c *canvas) DrawImage(vg.Rectangle, image.Image) { panic("chart: charts have no pictures") }
 
 // Stroke implements [vg.Canvas].
 func (c *canvas) Stroke(path vg.Path) {
