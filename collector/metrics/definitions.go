@@ -28,6 +28,8 @@ type Definition struct {
 	Where string
 	// Statement is the whole SQL of a metric that counts users over time; see users.go.
 	Statement string
+	// WholeDays says that it counts users by UTC days, and so has a number only where the window is of whole ones.
+	WholeDays bool
 	// Excludes says in words what Where leaves out. Test mode is left out of all, unless asked for.
 	Excludes string
 	// Source names the definition that this is, in the collection it was taken from.
@@ -104,17 +106,17 @@ var Definitions = versioned([]Definition{
 	{Name: "tokens_per_session", Title: "Tokens a conversation", Formula: "tokens read and written / conversations where both are known", Unit: "tokens", Kind: Mean, Numerator: "input_tokens + output_tokens", Denominator: "1", Where: "input_tokens IS NOT NULL AND output_tokens IS NOT NULL", Excludes: "conversations whose tokens are unknown", Source: "tokens, cost per session"},
 	{Name: "hours_saved", Title: "Hours saved", Formula: "assistant messages × 2 minutes", Unit: "hours", Kind: Count, Numerator: "assistant_messages * 2", Scale: 60, Denominator: "1", Source: "hours saved"},
 
-	{Name: "active_users", Title: "Active users", Formula: "users who wrote at least one message in the window", Unit: "users", Kind: Count, Statement: "active_users", Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
-	{Name: "dau", Title: "Daily active users", Formula: "users who wrote on a UTC day, mean over the days of the window; a conversation over midnight counts on both days", Unit: "users", Kind: Mean, Statement: "dau", Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
-	{Name: "wau", Title: "Weekly active users", Formula: "users who wrote on the last day of the window or the 6 days before it", Unit: "users", Kind: Count, Statement: "wau", Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
-	{Name: "mau", Title: "Monthly active users", Formula: "users who wrote on the last day of the window or the 29 days before it", Unit: "users", Kind: Count, Statement: "mau", Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
-	{Name: "stickiness", Title: "Stickiness", Formula: "daily active users, mean over the days of the window / monthly active users; many new users mask those who leave", Unit: "share", Kind: Rate, Statement: "stickiness", Excludes: "conversations whose user is unknown", Source: "stickiness"},
+	{Name: "active_users", Title: "Active users", Formula: "users who wrote at least one message in the window", Unit: "users", Kind: Count, Statement: "active_users", WholeDays: true, Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
+	{Name: "dau", Title: "Daily active users", Formula: "users who wrote on a UTC day, mean over the days of the window; a conversation over midnight counts on both days", Unit: "users", Kind: Mean, Statement: "dau", WholeDays: true, Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
+	{Name: "wau", Title: "Weekly active users", Formula: "users who wrote on the last day of the window or the 6 days before it", Unit: "users", Kind: Count, Statement: "wau", WholeDays: true, Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
+	{Name: "mau", Title: "Monthly active users", Formula: "users who wrote on the last day of the window or the 29 days before it", Unit: "users", Kind: Count, Statement: "mau", WholeDays: true, Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
+	{Name: "stickiness", Title: "Stickiness", Formula: "daily active users, mean over the days of the window / monthly active users; many new users mask those who leave", Unit: "share", Kind: Rate, Statement: "stickiness", WholeDays: true, Excludes: "conversations whose user is unknown", Source: "stickiness"},
 	{Name: "new_users", Title: "New users", Formula: "users whose first conversation ever started in the window", Unit: "users", Kind: Count, Statement: "new_users", Excludes: "conversations whose user is unknown", Source: "new / returning users"},
 	{Name: "returning_users", Title: "Returning users", Formula: "users with a conversation that started in the window and one before it", Unit: "users", Kind: Count, Statement: "returning_users", Excludes: "conversations whose user is unknown", Source: "new / returning users"},
 	{Name: "sessions_per_user", Title: "Conversations a user", Formula: "conversations of known users / their users", Unit: "conversations", Kind: Mean, Statement: "sessions_per_user", Excludes: "conversations whose user is unknown", Source: "sessions per user"},
-	{Name: "retention_d1", Title: "Retention, day 1", Formula: "users who wrote again on the 1st UTC day after the one on which they first wrote / users who first wrote on a day of the window that is long enough ago", Unit: "share", Kind: Rate, Statement: "retention_d1", Excludes: "days whose 1st day after is not over", Source: "retention D-n (n-day)"},
-	{Name: "retention_d7", Title: "Retention, day 7", Formula: "the same of the 7th day after", Unit: "share", Kind: Rate, Statement: "retention_d7", Excludes: "days whose 7th day after is not over", Source: "retention D-n (n-day)"},
-	{Name: "retention_d30", Title: "Retention, day 30", Formula: "the same of the 30th day after", Unit: "share", Kind: Rate, Statement: "retention_d30", Excludes: "days whose 30th day after is not over", Source: "retention D-n (n-day)"},
+	{Name: "retention_d1", Title: "Retention, day 1", Formula: "users who wrote again on the 1st UTC day after the one on which they first wrote / users who first wrote on a day of the window that is long enough ago", Unit: "share", Kind: Rate, Statement: "retention_d1", WholeDays: true, Excludes: "days whose 1st day after is not over", Source: "retention D-n (n-day)"},
+	{Name: "retention_d7", Title: "Retention, day 7", Formula: "the same of the 7th day after", Unit: "share", Kind: Rate, Statement: "retention_d7", WholeDays: true, Excludes: "days whose 7th day after is not over", Source: "retention D-n (n-day)"},
+	{Name: "retention_d30", Title: "Retention, day 30", Formula: "the same of the 30th day after", Unit: "share", Kind: Rate, Statement: "retention_d30", WholeDays: true, Excludes: "days whose 30th day after is not over", Source: "retention D-n (n-day)"},
 })
 
 // Unavailable are metrics of the collection that our data cannot give, and why.

@@ -27,7 +27,11 @@ What each number of ` + "`MetricsService`, `align metrics` and the dashboard" + 
 - Percentiles are nearest rank, the value at ⌈p·n⌉ of the sorted sample, with n beside them.
 - Against the time before, as long as the window: counts and means in percent, rates in percentage points.
 - Thumbs have their Wilson 95 % interval and the feedback rate beside them.
-- Days of users are UTC days that the window touches. A user without an id counts nowhere as a user.
+- Metrics that count users by day (` + wholeDays() + `)
+  are of whole UTC days. Where a window begins or ends within a day they are unknown, and refused where they are asked for by
+  name: of a part of a day nobody knows who was active in it, and a day would count in the window and in the time before it.
+- Without a window it is the last 30 UTC days, today's included as far as it has come. A user without an id counts nowhere as
+  a user.
 - An explanation of a number by end (` + "`--ended`" + `), over whole UTC days and without filters, computes it a third time, from the
   daily files of those days, where it rests on what they have. It says whether that is the same, and makes no day final: a day
   without a file is named, and there is no proof. Files stay as they were made, and digests do not. What came late is in late
@@ -111,6 +115,17 @@ days. Digests are made behind ingest, some hundred milliseconds after a change; 
 ` + "`/metrics`" + ` say how many are not there yet, and ` + "`align metrics`" + ` makes them first.
 `)
 	return b.String()
+}
+
+// wholeDays names the metrics that need whole days.
+func wholeDays() string {
+	var names []string
+	for i := range Definitions {
+		if Definitions[i].WholeDays {
+			names = append(names, "`"+Definitions[i].Name+"`")
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func cohortOf(d *Definition) string {

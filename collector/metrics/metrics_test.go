@@ -88,6 +88,12 @@ func TestEveryMetricIsWhatItsSQLSays(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if d.WholeDays && !complete.WholeDays() {
+					if got.Value != nil || got.Denominator != 0 {
+						t.Errorf("%s: %s is %+v of parts of days", name, d.Name, got)
+					}
+					continue
+				}
 				sql, args := d.statement(&complete, e.at(e.clock()), "shop")
 				want, err := e.bySQL(t.Context(), d, sql, args)
 				if err != nil {
@@ -187,8 +193,13 @@ func TestWindowsSideBySideAddUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, v := range a.Values {
-				if Definitions[i].Statement == "" && Definitions[i].Kind != Distribution {
+				if d := &Definitions[i]; d.Kind == Distribution || d.Name == "wau" || d.Name == "mau" {
+					continue // of samples, and as of one day
+				} else if d.Statement == "" || d.Name == "dau" || d.Name == "new_users" && !byEnd || retentionDays(d.Name) > 0 {
 					parts[v.Name] += v.Numerator
+					if d.WholeDays { // days, and cohorts
+						parts[v.Name+" of"] += v.Denominator
+					}
 				}
 			}
 		}
@@ -200,6 +211,54 @@ func TestWindowsSideBySideAddUp(t *testing.T) {
 			if want, ok := parts[v.Name]; ok && !same(&want, &v.Numerator) {
 				t.Errorf("by end %t: %s is %v in all and %v in parts", byEnd, v.Name, v.Numerator, want)
 			}
+			if want, ok := parts[v.Name+" of"]; ok && !same(&want, &v.Denominator) {
+				t.Errorf("by end %t: %s is of %v in all and of %v in parts", byEnd, v.Name, v.Denominator, want)
+			}
+		}
+	}
+}
+
+// Users are counted by days. A window that cuts days has no such number, and so no day counts in it and in the time before.
+func TestUsersByDayAreOfWholeDaysAndOfNoOtherWindow(t *testing.T) {
+	e := world(t, 22, 60, onDay(30))
+	for name, scope := range map[string]Scope{
+		"begins within a day": {From: onDay(5).Add(time.Hour), To: onDay(7)},
+		"ends within a day":   {From: onDay(5), To: onDay(7).Add(-time.Nanosecond)},
+		"hours":               {From: onDay(5).Add(time.Hour), To: onDay(5).Add(2 * time.Hour)},
+		"two half days":       {From: onDay(5).Add(12 * time.Hour), To: onDay(6).Add(12 * time.Hour)},
+	} {
+		all, err := e.Get(t.Context(), "shop", Query{Scope: scope, Compare: true, GroupBy: "day"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range Definitions {
+			d := &Definitions[i]
+			values := []Value{all.Values[i]}
+			for _, g := range all.Groups {
+				values = append(values, g.Values[i])
+			}
+			for _, v := range values {
+				if d.WholeDays && (v.Value != nil || v.Numerator != 0 || v.Denominator != 0 || v.Before != nil) {
+					t.Errorf("%s: %s is %+v, want unknown", name, d.Name, v)
+				}
+			}
+			_, err := e.Get(t.Context(), "shop", Query{Scope: scope, Names: []string{d.Name}})
+			if d.WholeDays != errors.Is(err, ErrInvalid) || d.WholeDays && !strings.Contains(err.Error(), "midnights") {
+				t.Errorf("%s: %s by name: %v", name, d.Name, err)
+			}
+		}
+	}
+	whole, err := e.Get(t.Context(), "shop", Query{Scope: Scope{From: onDay(5), To: onDay(7)}, Names: []string{"dau"}, Compare: true})
+	if err != nil || whole.Values[0].Denominator != 2 || whole.Values[0].Value == nil || whole.Values[0].Before == nil {
+		t.Errorf("two days: %+v %v", whole, err)
+	}
+}
+
+func TestWithoutAWindowItIsThirtyWholeDaysWithToday(t *testing.T) {
+	for _, now := range []time.Time{onDay(0), onDay(3).Add(15*time.Hour + time.Second), onDay(1).Add(-1).In(time.FixedZone("east", 9*3600))} {
+		s, err := Scope{}.complete(now)
+		if err != nil || !s.WholeDays() || s.To.Sub(s.From) != 30*day || !s.To.After(now) || s.To.Sub(now) > day {
+			t.Errorf("at %s: %s to %s, %v", now, s.From, s.To, err)
 		}
 	}
 }

@@ -70,8 +70,7 @@ func (r *Row) escalated() bool {
 // proof computes a metric from daily files, where the scope is whole days by end, without filters.
 func (e *Engine) proof(ctx context.Context, project string, x *Explanation) (*Proof, error) {
 	add, known := fromRow[x.Definition.Name]
-	whole := x.Scope.From.Equal(x.Scope.From.Truncate(day)) && x.Scope.To.Equal(x.Scope.To.Truncate(day))
-	if !known || !x.Scope.ByEnd || !whole || len(x.Scope.Filters) > 0 {
+	if !known || !x.Scope.ByEnd || !x.Scope.WholeDays() || len(x.Scope.Filters) > 0 {
 		return nil, nil
 	}
 	if e.Exports == nil {

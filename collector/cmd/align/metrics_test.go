@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -68,6 +69,19 @@ func TestMetricsOfADataFolder(t *testing.T) {
 		if status != 0 || !strings.Contains(out, want) {
 			t.Errorf("without %q: %d %s %s", want, status, out, errs)
 		}
+	}
+	cut := []string{"metrics", "--data", dir, "--project", "shop", "--from", "2026-03-05", "--to", "2026-03-09T12:00:00Z"}
+	if status, out, _ := ran(t, append(cut, "--compare")...); status != 0 || !strings.Contains(out, "Unknown, as they count UTC days and the window is not of whole ones: active_users, dau, wau,") {
+		t.Errorf("a window that cuts a day: %d %s", status, out)
+	}
+	if status, out, errs := ran(t, append(cut, "dau")...); status == 0 || out != "" || !strings.Contains(errs, "dau counts UTC days") {
+		t.Errorf("dau of a window that cuts a day: %d %s %s", status, out, errs)
+	}
+	if status, out, _ := ran(t, with("metrics", "stickiness", "understood_rate_macro", "--from", "2026-03-05", "--to", "2026-03-12")...); status != 0 || regexp.MustCompile(`\.\d{6}`).MatchString(out) {
+		t.Errorf("numbers with many decimals: %d %s", status, out)
+	}
+	if status, out, _ := ran(t, "metrics", "--data", dir, "--project", "shop", "total_conversations"); status != 0 || strings.Count(strings.SplitN(out, "\n", 2)[0], "00:00:00") != 2 {
+		t.Errorf("without a window: %d %s", status, out)
 	}
 	if status, out, _ := ran(t, "metrics", "--data", dir, "--project", "shop", "--list"); status != 0 || strings.Count(out, "\n") < 60 {
 		t.Errorf("%d %s", status, out)
