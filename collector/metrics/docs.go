@@ -36,7 +36,7 @@ What each number of ` + "`MetricsService`, `align metrics` and the dashboard" + 
   daily files of those days, where it rests on what they have. It says whether that is the same, and makes no day final: a day
   without a file is named, and there is no proof. Files stay as they were made, and digests do not. What came late is in late
   files, and a conversation that went on after its file is in a later one once more, as another episode: then they differ,
-  and it says of how many conversations.
+  and it says of how many conversations. Where there is no such proof it says why.
 
 Groups and filters: ` + strings.Join(Dimensions(), ", ") + `. A conversation with several labels is in the group of each.
 Version is custom property ` + "`agent_version`" + ` of the session, else ` + "`agentVersion`" + ` in its data; company is the id of the user's

@@ -262,7 +262,7 @@ func writeExplanation(out io.Writer, x *metrics.Explanation) error {
 		shown(d, x.Value.Value), number(x.Value.Numerator), number(x.Value.Denominator), shown(d, x.BySQL.Value), number(x.BySQL.Numerator), number(x.BySQL.Denominator))
 	if p := x.Export; p != nil {
 		if p.Missing != "" {
-			fmt.Fprintf(out, "By the daily files: unknown, %s\n", p.Missing)
+			fmt.Fprintf(out, "By the daily files: no proof, as %s\n", p.Missing)
 		} else {
 			same := "the same"
 			if !p.Equal {

@@ -774,7 +774,7 @@ type ExplainMetricResponse struct {
 	DenominatorIds           []string                         `protobuf:"bytes,8,rep,name=denominator_ids,json=denominatorIds,proto3" json:"denominator_ids,omitempty"` // conversations that add to the denominator alone
 	NumeratorConversations   int64                            `protobuf:"varint,9,opt,name=numerator_conversations,json=numeratorConversations,proto3" json:"numerator_conversations,omitempty"`
 	DenominatorConversations int64                            `protobuf:"varint,10,opt,name=denominator_conversations,json=denominatorConversations,proto3" json:"denominator_conversations,omitempty"`
-	Export                   *ExplainMetricResponse_Proof     `protobuf:"bytes,11,opt,name=export,proto3" json:"export,omitempty"` // for whole days by end, where daily files are there
+	Export                   *ExplainMetricResponse_Proof     `protobuf:"bytes,11,opt,name=export,proto3" json:"export,omitempty"` // by the daily files: for whole days by end, without filters
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
