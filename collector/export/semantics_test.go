@@ -73,11 +73,22 @@ func TestUL20AFileIsTheSameBytesForEver(t *testing.T) {
 // all returns the files of a day in every format and compression, the late ones too.
 func (w *world) all(date string) map[string]string {
 	w.t.Helper()
+	return w.files(date, []bool{false, true}, "", export.CompressionGzip, export.CompressionZstd)
+}
+
+// plain returns the files of a day in every format, the late ones too, of which all others are made.
+func (w *world) plain(date string) map[string]string {
+	w.t.Helper()
+	return w.files(date, []bool{false}, "")
+}
+
+func (w *world) files(date string, compat []bool, compressions ...export.Compression) map[string]string {
+	w.t.Helper()
 	files := map[string]string{}
 	for _, late := range []bool{false, true} {
 		for _, format := range export.Formats {
-			for _, compression := range []export.Compression{"", export.CompressionGzip, export.CompressionZstd} {
-				for _, compatible := range []bool{false, true} {
+			for _, compression := range compressions {
+				for _, compatible := range compat {
 					v := export.Variant{Day: day(date), Late: late, Format: format, Compression: compression, Ultimate: compatible}
 					files[v.Name()] = string(w.bytesOf(v))
 				}
@@ -199,6 +210,7 @@ func TestUL13CompatUltimateGivesCountsAsTexts(t *testing.T) {
 
 func TestUL22ARowHasAllDataEvenFromEarlierDays(t *testing.T) {
 	inWorld(t, func(w *world) {
+		w.open("short", "ada", nil)
 		w.until("2026-03-01 23:50")
 		w.open("s", "ada", nil)
 		w.say("s", 1, "Where is my order?", 0)
@@ -207,7 +219,7 @@ func TestUL22ARowHasAllDataEvenFromEarlierDays(t *testing.T) {
 		w.until("2026-03-02 00:20")
 		w.say("s", 3, "Thank you", 0)
 		w.until("2026-03-03 02:00")
-		if got := w.rows("2026-03-01"); len(got) != 0 {
+		if got := ids(w.rows("2026-03-01")); got != "short" {
 			t.Errorf("it has not ended on its first day: %v", got)
 		}
 		got := w.rows("2026-03-02")
@@ -221,9 +233,11 @@ func TestUL23StartsOnReadsAsManyDaysAsTheLongestConversationNeeds(t *testing.T) 
 	inWorld(t, func(w *world) {
 		w.open("long", "ada", nil)
 		w.open("short", "ada", nil)
-		for range 4 * 24 * 2 {
-			w.sleep(15 * time.Minute)
-			w.open("long", "ada", nil)
+		for range 2 { // days, on which it never stands still for longer than the idle timeout
+			w.sleep(24 * time.Hour)
+			for ago := 24*time.Hour - 15*time.Minute; ago >= 0; ago -= 15 * time.Minute {
+				w.tell(collector.TypeSessionOpen, ago, &props{ReservedProperties: &ingestionv1alpha.EventProperties_SessionProperties_{SessionProperties: &sessionProps{SessionId: "long", AssistantId: "support"}}})
+			}
 		}
 		w.open("other day", "ada", nil)
 		span := func() (export.Span, string) {

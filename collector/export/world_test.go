@@ -30,6 +30,9 @@ type world struct {
 	file   string
 	facts  int
 	pinned bool // others hold the store
+
+	together bool // facts wait for flush
+	waiting  collector.Batch
 }
 
 // inWorld runs a test in a bubble of time that begins at 2026-03-01 12:00 UTC.
@@ -97,9 +100,22 @@ func (w *world) tell(kind string, ago time.Duration, p *props) {
 	id := fmt.Sprintf("fact-%06d", w.facts)
 	at := time.Now().Add(-ago)
 	event := &ingestionv1alpha.Event{Id: id, Type: kind, Properties: p, CreateTime: timestamppb.New(at)}
-	if _, err := w.store.Append(context.Background(), project, collector.Batch{Facts: []collector.Fact{{ID: id, Event: event, Time: at, ReceiveTime: time.Now()}}}); err != nil {
+	w.waiting.Facts = append(w.waiting.Facts, collector.Fact{ID: id, Event: event, Time: at, ReceiveTime: time.Now()})
+	if !w.together {
+		w.flush()
+	}
+}
+
+// flush stores the facts that wait, in one request.
+func (w *world) flush() {
+	w.t.Helper()
+	if len(w.waiting.Facts) == 0 {
+		return
+	}
+	if _, err := w.store.Append(context.Background(), project, w.waiting); err != nil {
 		w.t.Fatal(err)
 	}
+	w.waiting = collector.Batch{}
 }
 
 func (w *world) open(id, user string, change func(*ingestionv1alpha.EventProperties_SessionProperties)) {
