@@ -59,7 +59,7 @@ Status, the first that applies:
 | botHandled | something meaningful was asked and answered, and neither the last answer failed to understand nor the last question was left; ` + "`completed`" + ` stands for meaningful |
 | noStatus | everything else; ` + "`completed = false`" + ` |
 
-Meaningful is an intent that is neither marked otherwise nor a greeting or call for a human; without any intents, a user
+Meaningful is an intent that is neither marked otherwise nor a greeting, thanks, goodbye or call for a human; without any intents, a user
 message that is more than greeting or thanks. A message without text (no-content mode) counts as meaningful.
 
 Resolution: as recorded; else escalated where the status is agent, email or customEscalation; undefined for failedEscalation;
@@ -110,7 +110,7 @@ nobody, and left with the user unanswered or with a question or fallback of the 
 ## Limits
 Intervals take what is counted for independent; messages of one conversation are less than that, so those of shares of
 messages are a little too narrow. Pauses shorter than a minute end no episode, and of one conversation the first 32 pauses
-count. First conversations of users are those that are still in the data, whatever the filters. A window is at most 3,660
+count. First conversations of users are those that are still in the data, whatever the filters, and never in test mode. A window is at most 3,660
 days. Digests are made behind ingest, some hundred milliseconds after a change; ` + "`due` of an answer and `align_digests_due`" + ` of
 ` + "`/metrics`" + ` say how many are not there yet, and ` + "`align metrics`" + ` makes them first.
 `)

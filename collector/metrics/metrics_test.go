@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/internal/worlds"
 	"github.com/openalign/align/collector/store/sqlite"
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
 
 var worldSize = flag.Int("conversations", 300, "conversations of each world")
@@ -380,6 +383,42 @@ func TestEveryDefinitionIsWhole(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 		seen[d.Name] = true
+	}
+}
+
+// Of a conversation that goes on nobody knows yet whether it was resolved: it is neither a resolution nor in their denominator.
+func TestResolutionsAreOfConversationsThatHaveEnded(t *testing.T) {
+	s := newStore(t)
+	now := onDay(10)
+	var batch collector.Batch
+	for _, c := range []struct {
+		id   string
+		last time.Duration
+	}{{"ended", 2 * time.Hour}, {"goes on", time.Minute}} {
+		for i, text := range []string{"Where is my order 4711?", "It left our house on Monday."} {
+			at := now.Add(-c.last).Add(time.Duration(i) * time.Second)
+			id := fmt.Sprint(c.id, i)
+			batch.Facts = append(batch.Facts, collector.Fact{ID: id, Time: at, ReceiveTime: at, Event: &ingestionv1alpha.Event{
+				Id: id, Type: collector.TypeMessageCreate, CreateTime: timestamppb.New(at), Properties: &ingestionv1alpha.EventProperties{
+					ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{
+						SessionId: c.id, MessageIndexHint: int32(i + 1), MessageContent: text, MessageRole: ingestionv1alpha.EventProperties_MessageProperties_Role(1 + i)}}}}})
+		}
+	}
+	if _, err := s.Append(t.Context(), "shop", batch); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DigestAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"confirmed_resolution_rate", "assumed_resolution_rate", "fin_automation_rate", "reopen_rate", "containment_rate"}
+	answer, err := (&Engine{Store: s, now: now}).Get(t.Context(), "shop", Query{Scope: Scope{From: onDay(9), To: onDay(11)}, Names: names})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range answer.Values {
+		if v.Denominator != 1 {
+			t.Errorf("%s is %v / %v, want of the one that has ended", v.Name, v.Numerator, v.Denominator)
+		}
 	}
 }
 
