@@ -121,6 +121,31 @@ func values(a []Value) map[string]*Value {
 	return m
 }
 
+// invariants are those of the definitions, one a line, of any set of conversations with at least one in it. That every
+// conversation is in exactly one daily file is for package export to say.
+var invariants = []struct {
+	says  string
+	holds func(is func(name string) float64) bool
+}{
+	{"M3 + M4 = 1, as no status is unknown", func(is func(string) float64) bool {
+		return math.Abs(is("deflection_rate")+is("escalation_rate")-1) < 1e-12
+	}},
+	{"M5 <= M3", func(is func(string) float64) bool { return is("failed_escalation_rate") <= is("deflection_rate") }},
+	{"M2 / N <= M3", func(is func(string) float64) bool {
+		return is("bot_handled_conversations")/is("total_conversations") <= is("deflection_rate")
+	}},
+	{"M2 / N is the rate", func(is func(string) float64) bool {
+		return is("bot_handled_conversations")/is("total_conversations") == is("bot_handled_rate")
+	}},
+	{"M6 <= M7", func(is func(string) float64) bool { return is("informed_rate") <= is("automation_rate") }},
+	{"M10 <= M9 <= N", func(is func(string) float64) bool {
+		return is("conversations_with_meaningful_intent") <= is("conversations_with_first_intent") && is("conversations_with_first_intent") <= is("total_conversations")
+	}},
+	{"M12 <= N", func(is func(string) float64) bool {
+		return is("bot_summary_conversations") <= is("total_conversations")
+	}},
+}
+
 // The invariants of the definitions hold in every group of every world.
 func TestInvariantsHoldInEveryGroup(t *testing.T) {
 	for seed := range uint64(3) {
@@ -128,25 +153,36 @@ func TestInvariantsHoldInEveryGroup(t *testing.T) {
 		for _, by := range append(Dimensions(), "") {
 			for _, byEnd := range []bool{false, true} {
 				q := Query{Scope: Scope{From: onDay(0), To: onDay(55), ByEnd: byEnd}, GroupBy: by, MaxGroups: 7}
+				if by == "intent" {
+					q.MaxGroups = MaxGroups
+				}
 				answer, err := e.Get(t.Context(), "shop", q)
 				if err != nil {
 					t.Fatal(err)
 				}
-				all := values(answer.Values)
-				sum, intents := 0, 0
-				for _, g := range append(answer.Groups, Group{Value: "all of them", Conversations: int(all["total_conversations"].Numerator), Values: answer.Values}) {
-					checkInvariants(t, fmt.Sprintf("world %d by %s, %q", seed, by, g.Value), values(g.Values))
-					sum += g.Conversations
-					if by == "intent" && g.Value != "" && g.Value != "all of them" {
-						intents += g.Conversations
+				where := fmt.Sprintf("world %d by %s", seed, by)
+				total := values(answer.Values)["total_conversations"].Numerator
+				checkInvariants(t, where, values(answer.Values))
+				sum, withIntent := 0.0, 0.0
+				for i, g := range answer.Groups {
+					v := values(g.Values)
+					checkInvariants(t, fmt.Sprintf("%s, %q", where, g.Value), v)
+					sum += v["total_conversations"].Numerator
+					if g.Value != "" {
+						withIntent += v["total_conversations"].Numerator
+					}
+					if before := i - 1; by == "intent" && before >= 0 && values(answer.Groups[before].Values)["total_conversations"].Numerator < v["total_conversations"].Numerator {
+						t.Errorf("%s: M11 is not by total, largest first", where)
 					}
 				}
-				total := int(all["total_conversations"].Numerator)
-				if by != "" && by != "label" && sum != 2*total {
-					t.Errorf("world %d by %s: groups have %d conversations, all %d", seed, by, sum-total, total)
+				if by == "intent" && withIntent > total {
+					t.Errorf("%s: sum of M11.total <= N does not hold: %v of %v", where, withIntent, total)
 				}
-				if intents > total {
-					t.Errorf("world %d: %d conversations with intents, of %d", seed, intents, total)
+				if by == "intent" && withIntent != values(answer.Values)["conversations_with_meaningful_intent"].Numerator {
+					t.Errorf("%s: sum of M11.total is %v, M10 is %v", where, withIntent, values(answer.Values)["conversations_with_meaningful_intent"].Numerator)
+				}
+				if by != "" && by != "label" && sum != total {
+					t.Errorf("%s: groups have %v conversations, all %v", where, sum, total)
 				}
 			}
 		}
@@ -155,28 +191,35 @@ func TestInvariantsHoldInEveryGroup(t *testing.T) {
 
 func checkInvariants(t *testing.T, where string, v map[string]*Value) {
 	t.Helper()
-	n := v["total_conversations"].Numerator
-	if n > 0 {
-		is := func(name string) float64 { return *v[name].Value }
-		if sum := is("deflection_rate") + is("escalation_rate"); math.Abs(sum-1) > 1e-12 {
-			t.Errorf("%s: deflection and escalation are %v", where, sum)
-		}
-		for _, less := range [][2]string{{"failed_escalation_rate", "deflection_rate"}, {"bot_handled_rate", "deflection_rate"}, {"informed_rate", "automation_rate"}} {
-			if is(less[0]) > is(less[1]) {
-				t.Errorf("%s: %s is above %s", where, less[0], less[1])
+	if v["total_conversations"].Numerator > 0 {
+		for _, one := range invariants {
+			if !one.holds(func(name string) float64 { return *v[name].Value }) {
+				t.Errorf("%s: %s does not hold", where, one.says)
 			}
 		}
 	}
 	for i := range Definitions {
 		d := &Definitions[i]
 		got := v[d.Name]
+		// A denominator of 0 is null, and nothing else is.
 		if (got.Denominator == 0) != (got.Value == nil) {
 			t.Errorf("%s: %s is %v / %v = %v: null is where the denominator is 0", where, d.Name, got.Numerator, got.Denominator, got.Value)
 		}
-		if got.Value != nil && (math.IsNaN(*got.Value) || math.IsInf(*got.Value, 0)) {
+		if got.Value == nil {
+			continue
+		}
+		if math.IsNaN(*got.Value) || math.IsInf(*got.Value, 0) {
 			t.Errorf("%s: %s is %v", where, d.Name, *got.Value)
 		}
-		if d.Unit == "share" && got.Value != nil && d.Name != "net_thumbs" && (*got.Value < 0 || *got.Value > 1) {
+		// 0 <= all <= 1, but the one that says otherwise.
+		least := 0.0
+		if d.Name == "net_thumbs" {
+			least = -1
+		}
+		if d.Unit == "share" && (*got.Value < least || *got.Value > 1) {
+			t.Errorf("%s: 0 <= all <= 1 does not hold: %s is %v", where, d.Name, *got.Value)
+		}
+		if d.Unit != "share" && *got.Value < 0 {
 			t.Errorf("%s: %s is %v", where, d.Name, *got.Value)
 		}
 		if i := got.Interval; i != nil && (i[0] > *got.Value || i[1] < *got.Value || i[0] < 0 || i[1] > 1) {
