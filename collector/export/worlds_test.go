@@ -14,6 +14,9 @@ import (
 // the day on which it ended, and all files together have as many as the metric counts.
 func TestEveryConversationOfAWorldIsInExactlyOneDailyFile(t *testing.T) {
 	for seed := range uint64(2) {
+		if testing.Short() && seed > 0 {
+			break
+		}
 		inWorld(t, func(w *world) {
 			w.until("2026-06-01 12:00")
 			ctx := context.Background()
