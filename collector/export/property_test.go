@@ -101,6 +101,9 @@ func TestUL26AnEpisodeIsInExactlyOneDailyFile(t *testing.T) {
 				if before, ok := in[row.ConversationID]; ok && before.String() != row.Day {
 					t.Errorf("%s is in the file of %s, and its late row belongs to that of %s", row.ConversationID, before, row.Day)
 				}
+				if end := collector.DayOf(row.ConversationEndTime.Time()); end.String() > row.Day {
+					t.Errorf("%s ended on %s, and its late row belongs to the file of %s", row.ConversationID, end, row.Day)
+				}
 			}
 		}
 		if len(in) < 10 || again == 0 {
@@ -208,7 +211,7 @@ func (w *world) firstDay(p *played, upto collector.Day) {
 
 // happen lets something happen to a conversation.
 func (w *world) happen(r *rand.Rand, written map[string]int32) {
-	id := fmt.Sprintf("s%d", r.IntN(6))
+	id := fmt.Sprintf("s%d", r.IntN(conversations))
 	if r.IntN(5) == 0 {
 		id += "#2" // an app's own, and no episode
 	}
@@ -216,12 +219,12 @@ func (w *world) happen(r *rand.Rand, written map[string]int32) {
 	if r.IntN(4) == 0 {
 		ago = time.Duration(r.Int64N(int64(60 * time.Hour)))
 	}
-	switch r.IntN(11) {
+	switch r.IntN(14) {
 	case 10: // a phone that was offline
 		w.say(fmt.Sprint("offline", w.facts), 1, "Hello", 50*time.Hour)
 	case 0:
 		w.update(id, func(s *sessionProps) { s.Labels = []string{fmt.Sprint("label", r.IntN(3))} })
-	case 1:
+	case 1, 11, 12, 13:
 		w.vote(id, int32(r.IntN(4)), []string{"thumbs_up", "thumbs_down", ""}[r.IntN(3)])
 	case 2:
 		w.replace(id, int32(r.IntN(3)))
@@ -237,6 +240,8 @@ func (w *world) happen(r *rand.Rand, written map[string]int32) {
 }
 
 const (
+	conversations = 9 // few enough that they go on, and enough that some rest for days
+
 	someData = `{"n":"1"}`
 	noData   = "{}"
 )
@@ -263,7 +268,7 @@ func (w *world) retain(p *played, r *rand.Rand) {
 // eraseOne erases the user of a conversation.
 func (w *world) eraseOne(p *played, r *rand.Rand) {
 	w.t.Helper()
-	id := fmt.Sprintf("s%d", r.IntN(6))
+	id := fmt.Sprintf("s%d", r.IntN(conversations))
 	c, err := w.store.Conversation(context.Background(), project, id)
 	if err != nil || c.UserID == "" {
 		return // there is none, or nobody's
