@@ -300,6 +300,37 @@ func TestUsersByDayAreOfWholeDaysAndOfNoOtherWindow(t *testing.T) {
 	}
 }
 
+// What is compared is the window that ends where this one begins, as long, with the same filters and cohort.
+func TestTheTimeBeforeIsTheWindowBefore(t *testing.T) {
+	e := world(t, 23, *worldSize, onDay(60))
+	for _, scope := range []Scope{
+		{From: onDay(20), To: onDay(30)},
+		{From: onDay(20), To: onDay(30), ByEnd: true, Filters: []Filter{{"channel", "chat"}}},
+		{From: onDay(20).Add(5 * time.Hour), To: onDay(24).Add(7 * time.Hour), IncludeTest: true},
+	} {
+		then := scope
+		then.From, then.To = scope.From.Add(-scope.To.Sub(scope.From)), scope.From
+		compared, err := e.Get(t.Context(), "shop", Query{Scope: scope, Compare: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := e.Get(t.Context(), "shop", Query{Scope: then})
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := 0
+		for i, v := range compared.Values {
+			if want := before.Values[i].Value; v.Value != nil && !same(v.Before, want) || (v.Change != nil) && (v.Before == nil || v.Value == nil) {
+				t.Errorf("%s is %v before, want %v", v.Name, v.Before, want)
+			}
+			known += int(truth(v.Change != nil))
+		}
+		if known < 30 {
+			t.Errorf("%d changes are known: this proves little", known)
+		}
+	}
+}
+
 func TestWithoutAWindowItIsThirtyWholeDaysWithToday(t *testing.T) {
 	for _, now := range []time.Time{onDay(0), onDay(3).Add(15*time.Hour + time.Second), onDay(1).Add(-1).In(time.FixedZone("east", 9*3600))} {
 		s, err := Scope{}.complete(now)
