@@ -182,6 +182,10 @@ func TestExportCommandWritesFilesAndTheirManifest(t *testing.T) {
 	if status, out, said := exported("--day", day.String(), "--starts-on"); status != 0 || !strings.Contains(out, "session-3") || !strings.Contains(said, "all are final") {
 		t.Errorf("%d %s %s", status, out, said)
 	}
+	// Who has the folder also gets the files of a day on which nothing was known to end, which no key does.
+	if status, out, said := exported("--day", (day - 10).String()); status != 0 || out != "[\n]\n" || !strings.Contains(said, "0 conversations") {
+		t.Errorf("a day before the first: %d %s %s", status, out, said)
+	}
 	today := collector.DayOf(time.Now()).String()
 	if status, out, said := exported("--day", today, "--out", filepath.Join(data, "today")); status != 1 || out != "" || !strings.Contains(said, "not_final") {
 		t.Errorf("%d %s %s", status, out, said)
