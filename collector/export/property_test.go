@@ -179,9 +179,9 @@ func play(w *world, r *rand.Rand, seed uint64) *played {
 			if _, err := w.store.Replay(context.Background()); err != nil {
 				w.t.Fatal(err)
 			}
-		case seed%2 == 1 && what < 9:
+		case seed%2 == 0 && what < 9: // the first history has all, the second none of it
 			w.retain(p, r)
-		case seed%4 >= 2 && what < 5+9:
+		case seed%3 == 0 && what < 9+5:
 			w.eraseOne(p, r)
 		}
 	}
