@@ -13,7 +13,7 @@ import (
 )
 
 // Version is that of the numbers. Digests of another version are made again.
-const Version = 1*1000 + outcome.Version
+const Version = 2*1000 + outcome.Version
 
 // Null stands for a number that is not known. It is no zero: sums, averages and percentiles leave it out.
 const Null = math.MinInt64
@@ -52,7 +52,7 @@ const (
 	Rated            // assistant messages with a vote
 	SessionVotes     // on the conversation as a whole, one for each voter
 	SessionPositive  // of these, thumbs up, or scores in the upper quarter of their scale
-	KnownTurns       // assistant messages of which it is known whether they failed
+	KnownTurns       // assistant messages of which it is known whether they failed, as said or by their outcome
 	FailedTurns      // of these, those that did
 	Regenerated      // assistant messages with more than one version
 	Edited           // user messages with more than one version
@@ -275,7 +275,7 @@ func (d *Digest) takeMessages(messages []Message, signs []outcome.Sign) {
 func (d *Digest) takeAnswer(m *Message, question time.Time) {
 	n := &d.Numbers
 	failed := m.Detail.Success != nil && !*m.Detail.Success || m.Detail.Error != "" || m.Detail.Outcome == "error"
-	if failed || m.Detail.Success != nil {
+	if failed || m.Detail.Success != nil || outcome.Made(m.Detail.Outcome) {
 		n[KnownTurns]++
 		n[FailedTurns] += bit(failed)
 	}

@@ -115,3 +115,17 @@ func FuzzParseNumbers(f *testing.F) {
 		}
 	})
 }
+
+// An answer's outcome says whether it failed where nothing else does: or an app that records outcomes alone would only ever
+// be known to fail.
+func TestWhetherAnAnswerFailedIsKnownOfItsOutcomeToo(t *testing.T) {
+	var messages []Message
+	for _, result := range []string{"response_generated", "not_understood", "fallback", "escalation_required", "error", "", "whatever"} {
+		messages = append(messages, message("user", 0), message("assistant", time.Second, func(m *Message) { m.Detail.Outcome = result }))
+	}
+	messages = append(messages, message("assistant", time.Second, func(m *Message) { m.Detail.Error = "timeout" }))
+	d := digestOf(messages...)
+	if d.Numbers[KnownTurns] != 6 || d.Numbers[FailedTurns] != 2 {
+		t.Errorf("%d of %d answers failed, want 2 of 6", d.Numbers[FailedTurns], d.Numbers[KnownTurns])
+	}
+}

@@ -138,6 +138,8 @@ func (d *download) failed(w http.ResponseWriter, r *http.Request, err error) {
 	case ok:
 		RetryAt(w, early)
 		reply.Error(w, http.StatusConflict, connect.CodeFailedPrecondition, early.Error())
+	case errors.Is(err, ErrNoFiles):
+		reply.Error(w, http.StatusNotFound, connect.CodeNotFound, err.Error())
 	case r.Context().Err() != nil: // nobody reads it
 		reply.Error(w, http.StatusServiceUnavailable, connect.CodeCanceled, "the request was given up")
 	default:

@@ -201,7 +201,7 @@ func TestAnAttemptThatDiesAnywhereLeavesNothingThatCounts(t *testing.T) {
 				t.Fatal(err)
 			} else {
 				for _, m := range days {
-					for name, content := range w.all(m.Day) {
+					for name, content := range w.plain(m.Day) {
 						before[name] = content
 					}
 				}
@@ -214,7 +214,7 @@ func TestAnAttemptThatDiesAnywhereLeavesNothingThatCounts(t *testing.T) {
 				t.Errorf("at %d: %+v", at, late)
 			}
 			for _, date := range []string{"2026-03-01", "2026-03-02"} {
-				for name, content := range w.all(date) {
+				for name, content := range w.plain(date) {
 					if was, ok := before[name]; ok && was != content {
 						t.Errorf("at %d: %s was final and changed", at, name)
 					}

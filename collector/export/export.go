@@ -36,6 +36,10 @@ func (e *NotFinalError) Error() string {
 	return fmt.Sprintf("not_final: the files of %s are final at %s", e.Day, e.Final.Format(time.RFC3339))
 }
 
+// ErrNoFiles says of a day that is over that it has no files, and that reading makes none: it comes before the days that
+// become final as time goes by. [Exporter.Finalize] makes them.
+var ErrNoFiles = errors.New("no_files: the day comes before those that become final; align export makes its files")
+
 // Config are the settings of an [Exporter].
 type Config struct {
 	// IdleTimeout is after how long without activity a conversation has ended. Zero or less means
@@ -74,8 +78,9 @@ func (e *Exporter) lastDue(now time.Time) collector.Day {
 	return collector.DayOf(now.Add(-e.idle-e.grace)) - 1
 }
 
-// Manifest returns the manifest of a final day, which it makes final first when it is time for that. It returns a
-// [NotFinalError] before.
+// Manifest returns the manifest of a final day. One whose turn has come is made final first, as [Exporter.Run] would. It
+// returns a [NotFinalError] before, and [ErrNoFiles] for a day whose turn does not come: whoever may read cannot choose what
+// becomes final.
 func (e *Exporter) Manifest(ctx context.Context, project string, day collector.Day) (*Manifest, error) {
 	switch m, err := e.manifest(ctx, project, day); {
 	case !errors.Is(err, collector.ErrNotFound):
@@ -83,10 +88,39 @@ func (e *Exporter) Manifest(ctx context.Context, project string, day collector.D
 	case day > e.lastDue(time.Now()):
 		return nil, &NotFinalError{day, e.FinalTime(day)}
 	}
+	switch next, ok, err := e.turn(ctx, project); {
+	case err != nil:
+		return nil, err
+	case !ok || day < next:
+		return nil, ErrNoFiles
+	}
 	if err := e.Finalize(ctx, project, day); err != nil {
 		return nil, err
 	}
 	return e.manifest(ctx, project, day)
+}
+
+// turn returns the day that becomes final next, in days that are over or the one after them; false where there is none yet,
+// as nothing is known that ended on a day that is over.
+func (e *Exporter) turn(ctx context.Context, project string) (next collector.Day, ok bool, err error) {
+	if err := e.store.NoteNews(ctx); err != nil {
+		return 0, false, err
+	}
+	due := e.lastDue(time.Now())
+	last, err := e.store.ExportDays(ctx, project, math.MinInt32, math.MaxInt32, -1)
+	if err != nil {
+		return 0, false, err
+	}
+	if len(last) == 0 {
+		switch oldest, err := e.store.OldestNews(ctx, project); {
+		case errors.Is(err, collector.ErrNotFound) || err == nil && collector.DayOf(oldest) > due:
+			return 0, false, nil
+		case err != nil:
+			return 0, false, err
+		}
+	}
+	next, err = e.nextDay(ctx, project, due)
+	return next, err == nil, err
 }
 
 // manifest returns the manifest of a day that is final, or ErrNotFound.
@@ -118,7 +152,8 @@ func (e *Exporter) Days(ctx context.Context, project string, from, to collector.
 	return list, nil
 }
 
-// Finalize makes all days up to one final that are not, in order.
+// Finalize makes all days up to one final that are not, in order, or only that one where it comes before all that are final.
+// A day on which nothing is known to have ended becomes final too: what is told of it later is late.
 func (e *Exporter) Finalize(ctx context.Context, project string, upto collector.Day) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

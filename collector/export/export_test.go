@@ -94,10 +94,13 @@ func TestADayLongAgoMakesNoDaysBetweenFinal(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.say("a", 1, "Hello", 0)
 		w.until("2026-03-02 02:00")
-		if m, err := w.Manifest(context.Background(), project, day("0001-01-01")); err != nil || m.Rows != 0 {
+		ctx := context.Background()
+		if err := w.Finalize(ctx, project, day("0001-01-01")); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := w.Manifest(ctx, project, day("0001-01-01")); err != nil || m.Rows != 0 {
 			t.Fatalf("%+v %v", m, err)
 		}
-		ctx := context.Background()
 		if m, err := w.Manifest(ctx, project, day("2026-03-01")); err != nil || m.Rows != 1 {
 			t.Fatalf("%+v %v", m, err)
 		}

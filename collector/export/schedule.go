@@ -3,7 +3,6 @@ package export
 import (
 	"context"
 	"errors"
-	"math"
 	"time"
 
 	"github.com/openalign/align/collector"
@@ -42,12 +41,9 @@ func (e *Exporter) catchUp(ctx context.Context) bool {
 	all := true
 	for _, project := range projects {
 		due := e.lastDue(time.Now())
-		last, err := e.Days(ctx, project, math.MinInt32, math.MaxInt32, -1)
-		if err == nil && len(last) == 0 {
-			var oldest time.Time
-			if oldest, err = e.store.OldestNews(ctx, project); err == nil && collector.DayOf(oldest) > due || errors.Is(err, collector.ErrNotFound) {
-				continue // its first day is not over
-			}
+		next, ok, err := e.turn(ctx, project)
+		if err == nil && !ok {
+			continue // its first day is not over
 		}
 		if err == nil {
 			err = e.Finalize(ctx, project, due)
@@ -56,7 +52,7 @@ func (e *Exporter) catchUp(ctx context.Context) bool {
 			all = e.failed(ctx, project, err)
 			continue
 		}
-		if len(last) == 0 || last[0].Day != due.String() {
+		if next <= due {
 			e.log.InfoContext(ctx, "daily export final", "project", project, "day", due.String())
 		}
 	}

@@ -45,6 +45,8 @@ func (s service) failed(ctx context.Context, err error) error {
 	switch {
 	case ok:
 		return connect.NewError(connect.CodeFailedPrecondition, early)
+	case errors.Is(err, ErrNoFiles):
+		return connect.NewError(connect.CodeNotFound, err)
 	case errors.Is(err, ErrVariant):
 		return connect.NewError(connect.CodeInvalidArgument, errors.New("there is no such file: format is json, ndjson, csv or parquet; compression gzip, zstd or nothing; late and starts_on do not go together"))
 	case errors.Is(err, collector.ErrOvertaken):

@@ -251,6 +251,68 @@ func TestExportServiceListsGetsAndVerifies(t *testing.T) {
 	})
 }
 
+// Whoever may read gets what is final, and what is due as time goes by. No question makes another day final, which would turn
+// the history that an app imports later into late data.
+func TestReadingMakesNoDayFinalWhoseTurnHasNotCome(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.say("today", 1, "Hello", 0)
+		h := w.web()
+		read, _ := w.key(collector.ScopeRead)
+		bearer := map[string]string{"Authorization": "Bearer " + read}
+		ultimate := map[string]string{"authorization": read, "organizationid": "org", "botid": "*"}
+		check := func(when, date string, status int, word, links string) {
+			t.Helper()
+			for path, body := range map[string]string{"GetExport": `{"day":"` + date + `"}`, "VerifyExport": `{"day":"` + date + `"}`} {
+				if answer := ask(h, http.MethodPost, "/align.v1.ExportService/"+path, body, bearer); (answer.Code == 200) != (status == 200) || status != 200 && !strings.Contains(answer.Body.String(), word) {
+					t.Errorf("%s, %s of %s: %d %s, want %s", when, path, date, answer.Code, answer.Body, word)
+				}
+			}
+			for _, name := range []string{".json", ".late.csv", ".starts_on.ndjson"} {
+				if answer := ask(h, http.MethodGet, "/exports/v1/"+date+name, "", bearer); answer.Code != status {
+					t.Errorf("%s, %s%s: %d %s, want %d", when, date, name, answer.Code, answer.Body, status)
+				}
+			}
+			if answer := ask(h, http.MethodPost, signedURLs, `{"date":"`+date+`"}`, ultimate); !strings.Contains(answer.Body.String(), links) {
+				t.Errorf("%s, links of %s: %d %s, want %s", when, date, answer.Code, answer.Body, links)
+			}
+		}
+		final := func() (days []string) {
+			list, err := w.Days(context.Background(), project, -1<<31, 1<<31-1, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range list {
+				days = append(days, m.Day)
+			}
+			return days
+		}
+		for _, date := range []string{"2026-02-28", "2026-02-10", "2025-03-01"} {
+			check("before the first day is over", date, 404, "no_files", map[bool]string{true: `"urls":[]`, false: "bad_request"}[date > "2026"])
+		}
+		check("before the first day is over", "2026-03-01", 409, "not_final", "not_final")
+		if days := final(); days != nil {
+			t.Fatalf("reading made %v final", days)
+		}
+		w.say("imported", 1, "Hello", 20*24*time.Hour)
+		w.until("2026-03-02 01:00")
+		h = w.web()
+		check("after an import", "2026-02-08", 404, "no_files", `"urls":[]`)
+		check("after an import", "2026-02-09", 200, "", `"urls":["http`)
+		if got := ids(w.rows("2026-02-09")); got != "imported" {
+			t.Errorf("the file of the day that was imported has %q", got)
+		}
+		check("on time", "2026-03-01", 200, "", `"urls":["http`)
+		if days := final(); len(days) != 21 || days[0] != "2026-02-09" || days[20] != "2026-03-01" {
+			t.Errorf("final: %v", days)
+		}
+		// The operator can.
+		if err := w.Finalize(context.Background(), project, day("2026-02-01")); err != nil {
+			t.Fatal(err)
+		}
+		check("by the operator", "2026-02-01", 200, "", `"urls":["http`)
+	})
+}
+
 // Over a socket: ranges, conditions, and the same ETag from another process.
 func TestUL20DownloadsHaveOneETagForEverAndCanBeResumed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "align.db")

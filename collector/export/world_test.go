@@ -2,9 +2,12 @@ package export_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,14 +33,52 @@ type world struct {
 	file   string
 	facts  int
 	pinned bool // others hold the store
+
+	together bool // facts wait for flush
+	waiting  collector.Batch
 }
+
+// newFiles are the files of a store in which nothing is yet, by name. Making them takes longer than most tests.
+var newFiles = sync.OnceValues(func() (files map[string][]byte, err error) {
+	dir, err := os.MkdirTemp("", "align-export-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	store, err := sqlite.Open(context.Background(), filepath.Join(dir, databaseFile))
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Close(); err != nil {
+		return nil, err
+	}
+	list, err := os.ReadDir(dir)
+	files = map[string][]byte{}
+	for _, file := range list {
+		content, wrong := os.ReadFile(filepath.Join(dir, file.Name()))
+		files[file.Name()], err = content, errors.Join(err, wrong)
+	}
+	return files, err
+})
+
+const databaseFile = "align.db"
 
 // inWorld runs a test in a bubble of time that begins at 2026-03-01 12:00 UTC.
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
+	files, err := newFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(day("2026-03-01").Start().Add(12 * time.Hour)))
-		w := &world{t: t, file: filepath.Join(t.TempDir(), "align.db")}
+		dir := t.TempDir()
+		for name, content := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w := &world{t: t, file: filepath.Join(dir, databaseFile)}
 		w.reopen()
 		defer func() { w.store.Close() }()
 		test(w)
@@ -97,9 +138,22 @@ func (w *world) tell(kind string, ago time.Duration, p *props) {
 	id := fmt.Sprintf("fact-%06d", w.facts)
 	at := time.Now().Add(-ago)
 	event := &ingestionv1alpha.Event{Id: id, Type: kind, Properties: p, CreateTime: timestamppb.New(at)}
-	if _, err := w.store.Append(context.Background(), project, collector.Batch{Facts: []collector.Fact{{ID: id, Event: event, Time: at, ReceiveTime: time.Now()}}}); err != nil {
+	w.waiting.Facts = append(w.waiting.Facts, collector.Fact{ID: id, Event: event, Time: at, ReceiveTime: time.Now()})
+	if !w.together {
+		w.flush()
+	}
+}
+
+// flush stores the facts that wait, in one request.
+func (w *world) flush() {
+	w.t.Helper()
+	if len(w.waiting.Facts) == 0 {
+		return
+	}
+	if _, err := w.store.Append(context.Background(), project, w.waiting); err != nil {
 		w.t.Fatal(err)
 	}
+	w.waiting = collector.Batch{}
 }
 
 func (w *world) open(id, user string, change func(*ingestionv1alpha.EventProperties_SessionProperties)) {

@@ -27,12 +27,16 @@ What each number of ` + "`MetricsService`, `align metrics` and the dashboard" + 
 - Percentiles are nearest rank, the value at ⌈p·n⌉ of the sorted sample, with n beside them.
 - Against the time before, as long as the window: counts and means in percent, rates in percentage points.
 - Thumbs have their Wilson 95 % interval and the feedback rate beside them.
-- Days of users are UTC days that the window touches. A user without an id counts nowhere as a user.
+- Metrics that count users by day (` + wholeDays() + `)
+  are of whole UTC days. Where a window begins or ends within a day they are unknown, and refused where they are asked for by
+  name: of a part of a day nobody knows who was active in it, and a day would count in the window and in the time before it.
+- Without a window it is the last 30 UTC days, today's included as far as it has come. A user without an id counts nowhere as
+  a user.
 - An explanation of a number by end (` + "`--ended`" + `), over whole UTC days and without filters, computes it a third time, from the
   daily files of those days, where it rests on what they have. It says whether that is the same, and makes no day final: a day
   without a file is named, and there is no proof. Files stay as they were made, and digests do not. What came late is in late
   files, and a conversation that went on after its file is in a later one once more, as another episode: then they differ,
-  and it says of how many conversations.
+  and it says of how many conversations. Where there is no such proof it says why.
 
 Groups and filters: ` + strings.Join(Dimensions(), ", ") + `. A conversation with several labels is in the group of each.
 Version is custom property ` + "`agent_version`" + ` of the session, else ` + "`agentVersion`" + ` in its data; company is the id of the user's
@@ -55,7 +59,7 @@ Status, the first that applies:
 | botHandled | something meaningful was asked and answered, and neither the last answer failed to understand nor the last question was left; ` + "`completed`" + ` stands for meaningful |
 | noStatus | everything else; ` + "`completed = false`" + ` |
 
-Meaningful is an intent that is neither marked otherwise nor a greeting or call for a human; without any intents, a user
+Meaningful is an intent that is neither marked otherwise nor a greeting, thanks, goodbye or call for a human; without any intents, a user
 message that is more than greeting or thanks. A message without text (no-content mode) counts as meaningful.
 
 Resolution: as recorded; else escalated where the status is agent, email or customEscalation; undefined for failedEscalation;
@@ -106,11 +110,22 @@ nobody, and left with the user unanswered or with a question or fallback of the 
 ## Limits
 Intervals take what is counted for independent; messages of one conversation are less than that, so those of shares of
 messages are a little too narrow. Pauses shorter than a minute end no episode, and of one conversation the first 32 pauses
-count. First conversations of users are those that are still in the data, whatever the filters. A window is at most 3,660
+count. First conversations of users are those that are still in the data, whatever the filters, and never in test mode. A window is at most 3,660
 days. Digests are made behind ingest, some hundred milliseconds after a change; ` + "`due` of an answer and `align_digests_due`" + ` of
 ` + "`/metrics`" + ` say how many are not there yet, and ` + "`align metrics`" + ` makes them first.
 `)
 	return b.String()
+}
+
+// wholeDays names the metrics that need whole days.
+func wholeDays() string {
+	var names []string
+	for i := range Definitions {
+		if Definitions[i].WholeDays {
+			names = append(names, "`"+Definitions[i].Name+"`")
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func cohortOf(d *Definition) string {

@@ -44,7 +44,7 @@ func TestTheManualOfSQLNamesEveryColumn(t *testing.T) {
 			t.Errorf("docs/sql.md does not name the view %s", v.Name)
 		}
 		named := 0
-		_, err := sqlite.QueryViews(t.Context(), file, "SELECT v.* FROM (SELECT 1) LEFT JOIN "+v.Name+" v", sqlite.QueryLimits{}, func(columns []string, _ []any) error {
+		_, err := sqlite.QueryViews(t.Context(), file, "SELECT v.* FROM (SELECT 1) LEFT JOIN "+v.Name+" v", sqlite.QueryLimits{}, nil, func(columns []string, _ []any) error {
 			for _, name := range columns {
 				named++
 				if !strings.Contains(string(text), "`"+name+"`") {

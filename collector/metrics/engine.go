@@ -67,7 +67,7 @@ func (e *Engine) clock() time.Time {
 // Query asks for metrics.
 type Query struct {
 	Scope
-	Names     []string // none means all
+	Names     []string // none means all; of these, metrics that need whole days are unknown where the window is of other ones
 	GroupBy   string   // a dimension, or empty
 	MaxGroups int      // zero means DefaultGroups
 	Compare   bool     // also with the time before
@@ -157,6 +157,13 @@ func (e *Engine) Get(ctx context.Context, project string, q Query) (*Answer, err
 	wanted, err := choose(q.Names)
 	if err != nil {
 		return nil, err
+	}
+	if len(q.Names) > 0 && !scope.WholeDays() {
+		for _, c := range wanted {
+			if c.WholeDays {
+				return nil, fmt.Errorf("%w: %s counts UTC days: from and to must be midnights in UTC", ErrInvalid, c.Name)
+			}
+		}
 	}
 	if q.GroupBy != "" && findDimension(q.GroupBy) == nil {
 		return nil, fmt.Errorf("%w: group by: no such dimension; there are %v", ErrInvalid, Dimensions())
@@ -278,7 +285,7 @@ type batchOf struct {
 type member struct{ row, group int }
 
 func (r *run) count(ctx context.Context) error {
-	r.about = needsOf(r.wanted)
+	r.about = needsOf(r.wanted, r.query.WholeDays())
 	r.dim = findDimension(r.query.GroupBy)
 	r.users = newUsers(r)
 	r.part = r.newPart()

@@ -25,7 +25,7 @@ type Explanation struct {
 	// that add to the denominator alone. Of distributions, those with and without a sample. Metrics about users have none.
 	Numerator, Denominator           []string
 	NumeratorCount, DenominatorCount int
-	Export                           *Proof // nil where it does not apply
+	Export                           *Proof // never nil
 }
 
 // LeftOut counts conversations of the window that do not count, each under the first reason.

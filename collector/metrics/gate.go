@@ -56,25 +56,32 @@ func Judge(l Limit, baseline, candidate Value) Judged {
 		return j
 	}
 	j.Low, j.High = Newcombe(baseline.Numerator, baseline.Denominator, candidate.Numerator, candidate.Denominator)
-	word, good, bad := "drop", -j.High, -j.Low
+	worse, better, good, bad := "fell", "rose", -j.High, -j.Low
 	if l.Rise {
-		word, good, bad = "rise", j.Low, j.High
+		worse, better, good, bad = "rose", "fell", j.Low, j.High
 	}
 	limit := points(l.Worst)
 	switch {
+	case bad <= min(l.Worst, 0):
+		j.Verdict = Pass
+		j.Reason = fmt.Sprintf("it %s by at least %s with 95 %% confidence", better, points(-bad))
 	case bad <= l.Worst:
 		j.Verdict = Pass
-		j.Reason = fmt.Sprintf("the %s is at most %s with 95 %% confidence; %s may be", word, points(bad), limit)
+		j.Reason = fmt.Sprintf("it %s by at most %s with 95 %% confidence; by %s it may", worse, points(bad), limit)
 	case good > l.Worst:
 		j.Verdict = Fail
-		j.Reason = fmt.Sprintf("the %s is at least %s with 95 %% confidence; %s may be", word, points(good), limit)
+		j.Reason = fmt.Sprintf("it %s by at least %s with 95 %% confidence; by %s it may", worse, points(good), limit)
+	case good < 0:
+		j.Reason = fmt.Sprintf("it %s by up to %s or %s by up to %s with 95 %% confidence; whether it %s by more than %s takes more data",
+			better, points(-good), worse, points(bad), worse, limit)
 	default:
-		j.Reason = fmt.Sprintf("the %s is between %s and %s with 95 %% confidence; whether it is within %s takes more data", word, points(good), points(bad), limit)
+		j.Reason = fmt.Sprintf("it %s by %s to %s with 95 %% confidence; whether by more than %s takes more data", worse, points(good), points(bad), limit)
 	}
 	return j
 }
 
-func points(share float64) string { return fmt.Sprintf("%.1f pp", 100*share) }
+// points writes a difference, which is not negative, in percentage points.
+func points(share float64) string { return fmt.Sprintf("%.1f pp", max(0, 100*share)) }
 
 // Overall is the verdict on all: fail if one fails, else not enough data if one has not.
 func Overall(list []Judged) Verdict {

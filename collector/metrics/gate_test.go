@@ -2,6 +2,29 @@ package metrics
 
 import "testing"
 
+// The reason names the direction in which the share moved, and never a movement below 0.
+func TestAGatesReasonSaysWhichWayItMoved(t *testing.T) {
+	d := Find("thumbs_up_rate")
+	share := func(hits, n float64) Value { return valueOf(d, hits, n) }
+	for _, c := range []struct {
+		limit               Limit
+		baseline, candidate Value
+		want                string
+	}{
+		{Limit{Worst: 0.03}, share(700, 1000), share(850, 1000), "it rose by at least 11.4 pp with 95 % confidence"},
+		{Limit{Worst: 0.03}, share(8000, 10000), share(7900, 10000), "it fell by at most 2.1 pp with 95 % confidence; by 3.0 pp it may"},
+		{Limit{Worst: 0.03}, share(800, 1000), share(700, 1000), "it fell by at least 6.2 pp with 95 % confidence; by 3.0 pp it may"},
+		{Limit{Worst: 0.03}, share(80, 100), share(80, 100), "it rose by up to 11.1 pp or fell by up to 11.1 pp with 95 % confidence; whether it fell by more than 3.0 pp takes more data"},
+		{Limit{Worst: 0.03}, share(8000, 10000), share(7700, 10000), "it fell by 1.9 pp to 4.1 pp with 95 % confidence; whether by more than 3.0 pp takes more data"},
+		{Limit{Worst: 0.03, Rise: true}, share(200, 1000), share(100, 1000), "it fell by at least 6.9 pp with 95 % confidence"},
+		{Limit{Worst: 0.03, Rise: true}, share(100, 1000), share(200, 1000), "it rose by at least 6.9 pp with 95 % confidence; by 3.0 pp it may"},
+	} {
+		if got := Judge(c.limit, c.baseline, c.candidate).Reason; got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
 func TestGatePassesOnlyWhatIsSure(t *testing.T) {
 	d := Find("thumbs_up_rate")
 	share := func(hits, n float64) Value { return valueOf(d, hits, n) }

@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/internal/worlds"
 	"github.com/openalign/align/collector/store/sqlite"
+	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
 
 var worldSize = flag.Int("conversations", 300, "conversations of each world")
@@ -88,6 +91,12 @@ func TestEveryMetricIsWhatItsSQLSays(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if d.WholeDays && !complete.WholeDays() {
+					if got.Value != nil || got.Denominator != 0 {
+						t.Errorf("%s: %s is %+v of parts of days", name, d.Name, got)
+					}
+					continue
+				}
 				sql, args := d.statement(&complete, e.at(e.clock()), "shop")
 				want, err := e.bySQL(t.Context(), d, sql, args)
 				if err != nil {
@@ -112,6 +121,31 @@ func values(a []Value) map[string]*Value {
 	return m
 }
 
+// invariants are those of the definitions, one a line, of any set of conversations with at least one in it. That every
+// conversation is in exactly one daily file is for package export to say.
+var invariants = []struct {
+	says  string
+	holds func(is func(name string) float64) bool
+}{
+	{"M3 + M4 = 1, as no status is unknown", func(is func(string) float64) bool {
+		return math.Abs(is("deflection_rate")+is("escalation_rate")-1) < 1e-12
+	}},
+	{"M5 <= M3", func(is func(string) float64) bool { return is("failed_escalation_rate") <= is("deflection_rate") }},
+	{"M2 / N <= M3", func(is func(string) float64) bool {
+		return is("bot_handled_conversations")/is("total_conversations") <= is("deflection_rate")
+	}},
+	{"M2 / N is the rate", func(is func(string) float64) bool {
+		return is("bot_handled_conversations")/is("total_conversations") == is("bot_handled_rate")
+	}},
+	{"M6 <= M7", func(is func(string) float64) bool { return is("informed_rate") <= is("automation_rate") }},
+	{"M10 <= M9 <= N", func(is func(string) float64) bool {
+		return is("conversations_with_meaningful_intent") <= is("conversations_with_first_intent") && is("conversations_with_first_intent") <= is("total_conversations")
+	}},
+	{"M12 <= N", func(is func(string) float64) bool {
+		return is("bot_summary_conversations") <= is("total_conversations")
+	}},
+}
+
 // The invariants of the definitions hold in every group of every world.
 func TestInvariantsHoldInEveryGroup(t *testing.T) {
 	for seed := range uint64(3) {
@@ -119,25 +153,36 @@ func TestInvariantsHoldInEveryGroup(t *testing.T) {
 		for _, by := range append(Dimensions(), "") {
 			for _, byEnd := range []bool{false, true} {
 				q := Query{Scope: Scope{From: onDay(0), To: onDay(55), ByEnd: byEnd}, GroupBy: by, MaxGroups: 7}
+				if by == "intent" {
+					q.MaxGroups = MaxGroups
+				}
 				answer, err := e.Get(t.Context(), "shop", q)
 				if err != nil {
 					t.Fatal(err)
 				}
-				all := values(answer.Values)
-				sum, intents := 0, 0
-				for _, g := range append(answer.Groups, Group{Value: "all of them", Conversations: int(all["total_conversations"].Numerator), Values: answer.Values}) {
-					checkInvariants(t, fmt.Sprintf("world %d by %s, %q", seed, by, g.Value), values(g.Values))
-					sum += g.Conversations
-					if by == "intent" && g.Value != "" && g.Value != "all of them" {
-						intents += g.Conversations
+				where := fmt.Sprintf("world %d by %s", seed, by)
+				total := values(answer.Values)["total_conversations"].Numerator
+				checkInvariants(t, where, values(answer.Values))
+				sum, withIntent := 0.0, 0.0
+				for i, g := range answer.Groups {
+					v := values(g.Values)
+					checkInvariants(t, fmt.Sprintf("%s, %q", where, g.Value), v)
+					sum += v["total_conversations"].Numerator
+					if g.Value != "" {
+						withIntent += v["total_conversations"].Numerator
+					}
+					if before := i - 1; by == "intent" && before >= 0 && values(answer.Groups[before].Values)["total_conversations"].Numerator < v["total_conversations"].Numerator {
+						t.Errorf("%s: M11 is not by total, largest first", where)
 					}
 				}
-				total := int(all["total_conversations"].Numerator)
-				if by != "" && by != "label" && sum != 2*total {
-					t.Errorf("world %d by %s: groups have %d conversations, all %d", seed, by, sum-total, total)
+				if by == "intent" && withIntent > total {
+					t.Errorf("%s: sum of M11.total <= N does not hold: %v of %v", where, withIntent, total)
 				}
-				if intents > total {
-					t.Errorf("world %d: %d conversations with intents, of %d", seed, intents, total)
+				if by == "intent" && withIntent != values(answer.Values)["conversations_with_meaningful_intent"].Numerator {
+					t.Errorf("%s: sum of M11.total is %v, M10 is %v", where, withIntent, values(answer.Values)["conversations_with_meaningful_intent"].Numerator)
+				}
+				if by != "" && by != "label" && sum != total {
+					t.Errorf("%s: groups have %v conversations, all %v", where, sum, total)
 				}
 			}
 		}
@@ -146,28 +191,35 @@ func TestInvariantsHoldInEveryGroup(t *testing.T) {
 
 func checkInvariants(t *testing.T, where string, v map[string]*Value) {
 	t.Helper()
-	n := v["total_conversations"].Numerator
-	if n > 0 {
-		is := func(name string) float64 { return *v[name].Value }
-		if sum := is("deflection_rate") + is("escalation_rate"); math.Abs(sum-1) > 1e-12 {
-			t.Errorf("%s: deflection and escalation are %v", where, sum)
-		}
-		for _, less := range [][2]string{{"failed_escalation_rate", "deflection_rate"}, {"bot_handled_rate", "deflection_rate"}, {"informed_rate", "automation_rate"}} {
-			if is(less[0]) > is(less[1]) {
-				t.Errorf("%s: %s is above %s", where, less[0], less[1])
+	if v["total_conversations"].Numerator > 0 {
+		for _, one := range invariants {
+			if !one.holds(func(name string) float64 { return *v[name].Value }) {
+				t.Errorf("%s: %s does not hold", where, one.says)
 			}
 		}
 	}
 	for i := range Definitions {
 		d := &Definitions[i]
 		got := v[d.Name]
+		// A denominator of 0 is null, and nothing else is.
 		if (got.Denominator == 0) != (got.Value == nil) {
 			t.Errorf("%s: %s is %v / %v = %v: null is where the denominator is 0", where, d.Name, got.Numerator, got.Denominator, got.Value)
 		}
-		if got.Value != nil && (math.IsNaN(*got.Value) || math.IsInf(*got.Value, 0)) {
+		if got.Value == nil {
+			continue
+		}
+		if math.IsNaN(*got.Value) || math.IsInf(*got.Value, 0) {
 			t.Errorf("%s: %s is %v", where, d.Name, *got.Value)
 		}
-		if d.Unit == "share" && got.Value != nil && d.Name != "net_thumbs" && (*got.Value < 0 || *got.Value > 1) {
+		// 0 <= all <= 1, but the one that says otherwise.
+		least := 0.0
+		if d.Name == "net_thumbs" {
+			least = -1
+		}
+		if d.Unit == "share" && (*got.Value < least || *got.Value > 1) {
+			t.Errorf("%s: 0 <= all <= 1 does not hold: %s is %v", where, d.Name, *got.Value)
+		}
+		if d.Unit != "share" && *got.Value < 0 {
 			t.Errorf("%s: %s is %v", where, d.Name, *got.Value)
 		}
 		if i := got.Interval; i != nil && (i[0] > *got.Value || i[1] < *got.Value || i[0] < 0 || i[1] > 1) {
@@ -187,8 +239,13 @@ func TestWindowsSideBySideAddUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, v := range a.Values {
-				if Definitions[i].Statement == "" && Definitions[i].Kind != Distribution {
+				if d := &Definitions[i]; d.Kind == Distribution || d.Name == "wau" || d.Name == "mau" {
+					continue // of samples, and as of one day
+				} else if d.Statement == "" || d.Name == "dau" || d.Name == "new_users" && !byEnd || retentionDays(d.Name) > 0 {
 					parts[v.Name] += v.Numerator
+					if d.WholeDays { // days, and cohorts
+						parts[v.Name+" of"] += v.Denominator
+					}
 				}
 			}
 		}
@@ -200,6 +257,85 @@ func TestWindowsSideBySideAddUp(t *testing.T) {
 			if want, ok := parts[v.Name]; ok && !same(&want, &v.Numerator) {
 				t.Errorf("by end %t: %s is %v in all and %v in parts", byEnd, v.Name, v.Numerator, want)
 			}
+			if want, ok := parts[v.Name+" of"]; ok && !same(&want, &v.Denominator) {
+				t.Errorf("by end %t: %s is of %v in all and of %v in parts", byEnd, v.Name, v.Denominator, want)
+			}
+		}
+	}
+}
+
+// Users are counted by days. A window that cuts days has no such number, and so no day counts in it and in the time before.
+func TestUsersByDayAreOfWholeDaysAndOfNoOtherWindow(t *testing.T) {
+	e := world(t, 22, 60, onDay(30))
+	for name, scope := range map[string]Scope{
+		"begins within a day": {From: onDay(5).Add(time.Hour), To: onDay(7)},
+		"ends within a day":   {From: onDay(5), To: onDay(7).Add(-time.Nanosecond)},
+		"hours":               {From: onDay(5).Add(time.Hour), To: onDay(5).Add(2 * time.Hour)},
+		"two half days":       {From: onDay(5).Add(12 * time.Hour), To: onDay(6).Add(12 * time.Hour)},
+	} {
+		all, err := e.Get(t.Context(), "shop", Query{Scope: scope, Compare: true, GroupBy: "day"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range Definitions {
+			d := &Definitions[i]
+			values := []Value{all.Values[i]}
+			for _, g := range all.Groups {
+				values = append(values, g.Values[i])
+			}
+			for _, v := range values {
+				if d.WholeDays && (v.Value != nil || v.Numerator != 0 || v.Denominator != 0 || v.Before != nil) {
+					t.Errorf("%s: %s is %+v, want unknown", name, d.Name, v)
+				}
+			}
+			_, err := e.Get(t.Context(), "shop", Query{Scope: scope, Names: []string{d.Name}})
+			if d.WholeDays != errors.Is(err, ErrInvalid) || d.WholeDays && !strings.Contains(err.Error(), "midnights") {
+				t.Errorf("%s: %s by name: %v", name, d.Name, err)
+			}
+		}
+	}
+	whole, err := e.Get(t.Context(), "shop", Query{Scope: Scope{From: onDay(5), To: onDay(7)}, Names: []string{"dau"}, Compare: true})
+	if err != nil || whole.Values[0].Denominator != 2 || whole.Values[0].Value == nil || whole.Values[0].Before == nil {
+		t.Errorf("two days: %+v %v", whole, err)
+	}
+}
+
+// What is compared is the window that ends where this one begins, as long, with the same filters and cohort.
+func TestTheTimeBeforeIsTheWindowBefore(t *testing.T) {
+	e := world(t, 23, *worldSize, onDay(60))
+	for _, scope := range []Scope{
+		{From: onDay(20), To: onDay(30)},
+		{From: onDay(20), To: onDay(30), ByEnd: true, Filters: []Filter{{"channel", "chat"}}},
+		{From: onDay(20).Add(5 * time.Hour), To: onDay(24).Add(7 * time.Hour), IncludeTest: true},
+	} {
+		then := scope
+		then.From, then.To = scope.From.Add(-scope.To.Sub(scope.From)), scope.From
+		compared, err := e.Get(t.Context(), "shop", Query{Scope: scope, Compare: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := e.Get(t.Context(), "shop", Query{Scope: then})
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := 0
+		for i, v := range compared.Values {
+			if want := before.Values[i].Value; v.Value != nil && !same(v.Before, want) || (v.Change != nil) && (v.Before == nil || v.Value == nil) {
+				t.Errorf("%s is %v before, want %v", v.Name, v.Before, want)
+			}
+			known += int(truth(v.Change != nil))
+		}
+		if known < 30 {
+			t.Errorf("%d changes are known: this proves little", known)
+		}
+	}
+}
+
+func TestWithoutAWindowItIsThirtyWholeDaysWithToday(t *testing.T) {
+	for _, now := range []time.Time{onDay(0), onDay(3).Add(15*time.Hour + time.Second), onDay(1).Add(-1).In(time.FixedZone("east", 9*3600))} {
+		s, err := Scope{}.complete(now)
+		if err != nil || !s.WholeDays() || s.To.Sub(s.From) != 30*day || !s.To.After(now) || s.To.Sub(now) > day {
+			t.Errorf("at %s: %s to %s, %v", now, s.From, s.To, err)
 		}
 	}
 }
@@ -321,6 +457,42 @@ func TestEveryDefinitionIsWhole(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 		seen[d.Name] = true
+	}
+}
+
+// Of a conversation that goes on nobody knows yet whether it was resolved: it is neither a resolution nor in their denominator.
+func TestResolutionsAreOfConversationsThatHaveEnded(t *testing.T) {
+	s := newStore(t)
+	now := onDay(10)
+	var batch collector.Batch
+	for _, c := range []struct {
+		id   string
+		last time.Duration
+	}{{"ended", 2 * time.Hour}, {"goes on", time.Minute}} {
+		for i, text := range []string{"Where is my order 4711?", "It left our house on Monday."} {
+			at := now.Add(-c.last).Add(time.Duration(i) * time.Second)
+			id := fmt.Sprint(c.id, i)
+			batch.Facts = append(batch.Facts, collector.Fact{ID: id, Time: at, ReceiveTime: at, Event: &ingestionv1alpha.Event{
+				Id: id, Type: collector.TypeMessageCreate, CreateTime: timestamppb.New(at), Properties: &ingestionv1alpha.EventProperties{
+					ReservedProperties: &ingestionv1alpha.EventProperties_MessageProperties_{MessageProperties: &ingestionv1alpha.EventProperties_MessageProperties{
+						SessionId: c.id, MessageIndexHint: int32(i + 1), MessageContent: text, MessageRole: ingestionv1alpha.EventProperties_MessageProperties_Role(1 + i)}}}}})
+		}
+	}
+	if _, err := s.Append(t.Context(), "shop", batch); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DigestAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"confirmed_resolution_rate", "assumed_resolution_rate", "fin_automation_rate", "reopen_rate", "containment_rate"}
+	answer, err := (&Engine{Store: s, now: now}).Get(t.Context(), "shop", Query{Scope: Scope{From: onDay(9), To: onDay(11)}, Names: names})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range answer.Values {
+		if v.Denominator != 1 {
+			t.Errorf("%s is %v / %v, want of the one that has ended", v.Name, v.Numerator, v.Denominator)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ type Proof struct {
 	Rows    int // that count
 	Again   int // of them, of conversations that went on after a file had told of them
 	Equal   bool
-	Missing string // why there is no number
+	Missing string // why there is no number; empty where there is one
 }
 
 // fromRow are the metrics that daily files can give, with numerator and denominator of a row. They are written a second
@@ -67,15 +67,22 @@ func (r *Row) escalated() bool {
 	return r.Status == "email" || r.Status == "agent" || r.Status == "customEscalation"
 }
 
-// proof computes a metric from daily files, where the scope is whole days by end, without filters.
+// proof computes a metric from daily files, where the scope is whole days by end, without filters. Else it says why not.
 func (e *Engine) proof(ctx context.Context, project string, x *Explanation) (*Proof, error) {
 	add, known := fromRow[x.Definition.Name]
-	whole := x.Scope.From.Equal(x.Scope.From.Truncate(day)) && x.Scope.To.Equal(x.Scope.To.Truncate(day))
-	if !known || !x.Scope.ByEnd || !whole || len(x.Scope.Filters) > 0 {
-		return nil, nil
-	}
-	if e.Exports == nil {
-		return &Proof{Missing: "there are no daily files here"}, nil
+	for _, not := range []struct {
+		so  bool
+		why string
+	}{
+		{!known, "the daily files do not have what this metric counts"},
+		{!x.Scope.ByEnd, "this is of conversations by start, and the daily files have them by end"},
+		{!x.Scope.WholeDays(), "the window is not of whole UTC days, and the daily files are"},
+		{len(x.Scope.Filters) > 0, "this has filters, and the daily files are read whole"},
+		{e.Exports == nil, "there are no daily files here"},
+	} {
+		if not.so {
+			return &Proof{Missing: not.why}, nil
+		}
 	}
 	p := &Proof{}
 	var numerator, denominator int64

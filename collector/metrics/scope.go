@@ -25,7 +25,7 @@ const DefaultWindow = 30 * day
 // Scope says which conversations count, the same for every metric: those that started in [From, To) or, with ByEnd, those
 // that have ended and whose last activity is there.
 type Scope struct {
-	From, To    time.Time // half-open; zero To is now, zero From [DefaultWindow] before To
+	From, To    time.Time // half-open; zero To is the end of the current UTC day, zero From [DefaultWindow] before To
 	ByEnd       bool
 	Filters     []Filter // all must hold
 	IncludeTest bool     // conversations in test mode count as well
@@ -122,7 +122,7 @@ func dayName(ns int64) string { return time.Unix(dayOf(ns)*86400, 0).UTC().Forma
 // complete fills in what is not said, and refuses what cannot be.
 func (s Scope) complete(now time.Time) (Scope, error) {
 	if s.To.IsZero() {
-		s.To = now
+		s.To = now.UTC().Truncate(day).Add(day)
 	}
 	if s.From.IsZero() {
 		s.From = s.To.Add(-DefaultWindow)
@@ -140,6 +140,11 @@ func (s Scope) complete(now time.Time) (Scope, error) {
 		}
 	}
 	return s, nil
+}
+
+// WholeDays reports whether the window is of whole UTC days.
+func (s *Scope) WholeDays() bool {
+	return s.From.Equal(s.From.Truncate(day)) && s.To.Equal(s.To.Truncate(day))
 }
 
 // before is the same scope of the time before, as long.

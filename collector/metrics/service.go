@@ -176,7 +176,7 @@ func (x *Explanation) Proto() *alignv1.ExplainMetricResponse {
 	for _, l := range x.LeftOut {
 		out.LeftOut = append(out.LeftOut, &alignv1.ExplainMetricResponse_LeftOut{Reason: l.Reason, Conversations: int64(l.Conversations)})
 	}
-	if p := x.Export; p != nil {
+	if p := x.Export; p != nil { // of an explanation that was made
 		out.Export = &alignv1.ExplainMetricResponse_Proof{Rows: int64(p.Rows), Equal: p.Equal, Missing: p.Missing}
 		if p.Missing == "" {
 			out.Export.Value = protoValue(&p.Value)

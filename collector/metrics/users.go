@@ -12,8 +12,8 @@ import (
 	"github.com/openalign/align/collector/digest"
 )
 
-// Metrics of users over time: who wrote on which day. A day is a UTC day, counted since 1970; those of a window are all
-// that it touches.
+// Metrics of users over time: who wrote on which day. A day is a UTC day, counted since 1970. What is kept of a message is
+// its day, so a window that cuts days has none of these numbers: a day would be in it and in the time before it as well.
 
 const (
 	week, month = 7, 30
@@ -28,8 +28,11 @@ type userNeeds struct {
 	after         int64 // days after the window
 }
 
-func needsOf(wanted []*compiled) (n userNeeds) {
+func needsOf(wanted []*compiled, whole bool) (n userNeeds) {
 	for _, c := range wanted {
+		if c.WholeDays && !whole {
+			continue
+		}
 		if strings.Contains(c.Where+c.Numerator, columnNames[calledBack]) {
 			n.callBack = true
 		}
@@ -290,6 +293,9 @@ func (u *users) reach(count int) {
 
 // userValue makes the value of a metric about users: of a group or, where a day is given, of all as of that day.
 func (r *run) userValue(d *Definition, g *group, onDay string) Value {
+	if d.WholeDays && !r.query.WholeDays() {
+		return Value{Name: d.Name}
+	}
 	from, to := r.query.From.UnixNano(), r.query.To.UnixNano()
 	all := g.users
 	if onDay != "" {

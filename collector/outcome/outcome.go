@@ -11,7 +11,7 @@ import (
 )
 
 // Version is that of the rules. It is kept with what they found, which is found anew when it changes.
-const Version = 1
+const Version = 2
 
 // Status says how a conversation ended, or stands. It is never empty.
 type Status string
@@ -77,7 +77,7 @@ type Options struct {
 type Intent struct {
 	Name          string
 	Time          time.Time // of the message that had it
-	NotMeaningful bool      // the app said so, or its name says that it is a greeting or a call for a human
+	NotMeaningful bool      // the app said so, or its name is one of greeting, thanks, goodbye or a call for a human
 }
 
 // Answers counts answers of a model by what they were. Each is counted once, under what was recorded of it; else as an
@@ -117,10 +117,11 @@ type Outcome struct {
 	// Unfinished says that the last word was the user's, unanswered, or a question or fallback of the assistant's; or that
 	// the app recorded that the purpose was not met. Such a conversation that closes idle was abandoned.
 	Unfinished bool
-	// Confirmed says that the last vote was up, or that the user's last word was thanks or agreement after an answer.
+	// Confirmed says that the last vote was up, or that the user's last word was thanks or agreement after an answer that
+	// nobody voted against.
 	Confirmed bool
-	// Assumed says that the last answer was not followed by a call for a human, a vote against it, or a message that was not
-	// understood.
+	// Assumed says that nobody called for a human, that the last question was understood and answered, and that nobody voted
+	// against that answer or the whole.
 	Assumed bool
 
 	// Signs are those of each message, in the order of messages.

@@ -210,3 +210,37 @@ func FuzzOf(f *testing.F) {
 		}
 	})
 }
+
+// Confirmed is the last vote, or thanks after the last answer; assumed is an answer with which nobody disagreed. A vote
+// against an answer before the last one says nothing of the last.
+func TestResolutionIsConfirmedAndAssumedOfTheLastAnswer(t *testing.T) {
+	const up, down = collector.VoteUp, collector.VoteDown
+	again := []string{question, reply, "u: That was another one, number 12", "a: That one comes on Friday."}
+	for name, c := range map[string]struct {
+		whole    collector.Vote
+		messages []string
+		votes    map[int32]collector.Vote
+		want     string
+	}{
+		"nobody says anything":                  {messages: again, want: "false true"},
+		"thanks":                                {messages: append(again, "u: Thank you!"), want: "true true"},
+		"the first answer down":                 {messages: again, votes: map[int32]collector.Vote{2: down}, want: "false true"},
+		"the first answer down, thanks":         {messages: append(again, "u: Thank you!"), votes: map[int32]collector.Vote{2: down}, want: "true true"},
+		"the last answer down":                  {messages: again, votes: map[int32]collector.Vote{2: up, 4: down}, want: "false false"},
+		"the last answer down, thanks":          {messages: append(again, "u: Thank you!"), votes: map[int32]collector.Vote{4: down}, want: "false false"},
+		"the last answer up":                    {messages: again, votes: map[int32]collector.Vote{2: down, 4: up}, want: "true true"},
+		"the whole down, thanks":                {whole: down, messages: append(again, "u: Thank you!"), want: "false false"},
+		"the whole up, the last answer down":    {whole: up, messages: again, votes: map[int32]collector.Vote{4: down}, want: "true true"},
+		"a human was asked for, and an answer":  {messages: append([]string{"u: I want to talk to a human", "a: Sorry."}, again...), want: "false false"},
+		"no answer to a request, and all is up": {whole: up, messages: []string{question}, want: "false false"},
+	} {
+		messages := said(c.messages...)
+		for i := range messages {
+			messages[i].Vote = c.votes[messages[i].Index]
+		}
+		o := outcome.Of(&collector.Conversation{Vote: c.whole}, messages, outcome.Options{})
+		if got := fmt.Sprint(o.Confirmed, o.Assumed); got != c.want {
+			t.Errorf("%s: confirmed and assumed are %s, want %s", name, got, c.want)
+		}
+	}
+}

@@ -60,14 +60,15 @@ type tally struct {
 	meaningfulIntent, meaningfulText bool
 	answered                         bool // an answer that did not fail, after a user message
 	required, asked                  bool
-	lastVote                         collector.Vote
+	lastVote                         collector.Vote // of the last answer that has one
 
 	// Of the last message that counts.
 	unanswered        bool // it is the user's
 	question          bool // it is the assistant's question
 	lastFallback      bool
-	lastMisunderstood bool // of the last assistant message
-	affirmed          bool // the user's last message is thanks or agreement
+	lastMisunderstood bool           // of the last assistant message
+	answerVote        collector.Vote // likewise
+	affirmed          bool           // the user's last message is thanks or agreement
 
 	lastUser, lastBot text // of the messages before
 }
@@ -123,7 +124,7 @@ func (t *tally) addAssistant(m *collector.Message, sign Sign) {
 	t.lastMisunderstood = misunderstood(d)
 	t.lastFallback = d.Outcome == answerFallback
 	t.unanswered, t.question = false, sign.Has(SignQuestion)
-	if m.Vote != collector.VoteNone {
+	if t.answerVote = m.Vote; m.Vote != collector.VoteNone {
 		t.lastVote = m.Vote
 	}
 	current := -1

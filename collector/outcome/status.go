@@ -1,6 +1,7 @@
 package outcome
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -64,6 +65,15 @@ func misunderstood(d *collector.Detail) bool {
 		return true
 	}
 	return failed(d)
+}
+
+// Made reports whether the outcome that was recorded of an answer says that one was made, however good.
+func Made(said string) bool {
+	switch said {
+	case answerGenerated, answerNotUnderstood, answerEscalation, answerFallback:
+		return true
+	}
+	return false
 }
 
 // failed reports whether an answer was recorded as failed.
@@ -143,8 +153,9 @@ func (t *tally) decide(c *collector.Conversation, o *Outcome) {
 		}
 	}
 	affirmed := t.affirmed && t.answered
-	o.Confirmed = t.answered && (vote == collector.VoteUp || vote == collector.VoteNone && affirmed)
-	o.Assumed = t.answered && !t.unanswered && vote != collector.VoteDown && !o.AskedHuman && !lastNotUnderstood
+	against := cmp.Or(c.Vote, t.answerVote) == collector.VoteDown // a vote on an answer before says nothing of the last
+	o.Confirmed = t.answered && (vote == collector.VoteUp || affirmed && !against)
+	o.Assumed = t.answered && !t.unanswered && !against && !o.AskedHuman && !lastNotUnderstood
 	switch {
 	case o.Transferred:
 	case c.Completed != nil:

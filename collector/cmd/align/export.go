@@ -69,6 +69,12 @@ func (c *exportCommand) Run(ctx context.Context, std streams) error {
 			return errors.New("there is no such project: align keys list shows them")
 		}
 		exports := export.New(kept, export.Config{IdleTimeout: c.IdleTimeout, Grace: c.ExportGrace})
+		// Who has the folder may also make a day final whose turn does not come by itself.
+		if _, err := exports.Manifest(ctx, c.Project, day); errors.Is(err, export.ErrNoFiles) {
+			if err := exports.Finalize(ctx, c.Project, day); err != nil {
+				return err
+			}
+		}
 		if c.Verify {
 			return c.verify(ctx, std, exports, day)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +27,7 @@ type scopeFlags struct {
 	dataFlag
 	Project string        `help:"The project." required:"" placeholder:"P"`
 	From    momentFlag    `help:"Begin of the window: a UTC day such as 2026-03-01, or a time in RFC 3339 (default: 30 days before its end)." placeholder:"TIME"`
-	To      momentFlag    `help:"Its end, which is not in it (default: now)." placeholder:"TIME"`
+	To      momentFlag    `help:"Its end, which is not in it (default: the end of today in UTC)." placeholder:"TIME"`
 	Ended   bool          `help:"Take conversations that ended in the window, instead of those that started in it."`
 	Test    bool          `help:"Count conversations in test mode as well."`
 	Idle    time.Duration `help:"A conversation without activity for this long has ended; give what the collector is served with (default ${default})." default:"30m" placeholder:"DURATION"`
@@ -174,7 +175,25 @@ func writeAnswer(out io.Writer, a *metrics.Answer, compare bool) error {
 		fmt.Fprintf(table, "\t\t\t\t\t\n%s: %s\t\t\t\t\t\n", name, counted(g.Conversations, "conversation"))
 		write(g.Values)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return writeUncounted(out, a)
+}
+
+// writeUncounted says why metrics have no number that count whole days.
+func writeUncounted(out io.Writer, a *metrics.Answer) error {
+	var names []string
+	for i := range a.Values {
+		if metrics.Find(a.Values[i].Name).WholeDays {
+			names = append(names, a.Values[i].Name)
+		}
+	}
+	if len(names) == 0 || a.WholeDays() {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "\nUnknown, as they count UTC days and the window is not of whole ones: %s.\n", strings.Join(names, ", "))
+	return err
 }
 
 // shown is a value in its unit, for people.
@@ -206,7 +225,13 @@ func parts(v *metrics.Value) string {
 	return fmt.Sprintf("%s / %s", number(v.Numerator), number(v.Denominator))
 }
 
-func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+// number is a whole number, or another with six digits that count.
+func number(x float64) string {
+	if x != math.Trunc(x) {
+		x, _ = strconv.ParseFloat(strconv.FormatFloat(x, 'g', 6, 64), 64) // it was just written
+	}
+	return strconv.FormatFloat(x, 'f', -1, 64)
+}
 
 func interval(v *metrics.Value) string {
 	if v.Interval == nil {
@@ -237,7 +262,7 @@ func writeExplanation(out io.Writer, x *metrics.Explanation) error {
 		shown(d, x.Value.Value), number(x.Value.Numerator), number(x.Value.Denominator), shown(d, x.BySQL.Value), number(x.BySQL.Numerator), number(x.BySQL.Denominator))
 	if p := x.Export; p != nil {
 		if p.Missing != "" {
-			fmt.Fprintf(out, "By the daily files: unknown, %s\n", p.Missing)
+			fmt.Fprintf(out, "By the daily files: no proof, as %s\n", p.Missing)
 		} else {
 			same := "the same"
 			if !p.Equal {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -69,6 +70,22 @@ func TestMetricsOfADataFolder(t *testing.T) {
 			t.Errorf("without %q: %d %s %s", want, status, out, errs)
 		}
 	}
+	cut := []string{"metrics", "--data", dir, "--project", "shop", "--from", "2026-03-05", "--to", "2026-03-09T12:00:00Z"}
+	if status, out, _ := ran(t, append(cut, "--compare")...); status != 0 || !strings.Contains(out, "Unknown, as they count UTC days and the window is not of whole ones: active_users, dau, wau,") {
+		t.Errorf("a window that cuts a day: %d %s", status, out)
+	}
+	if status, out, errs := ran(t, append(cut, "dau")...); status == 0 || out != "" || !strings.Contains(errs, "dau counts UTC days") {
+		t.Errorf("dau of a window that cuts a day: %d %s %s", status, out, errs)
+	}
+	if status, out, _ := ran(t, with("metrics", "stickiness", "understood_rate_macro", "--from", "2026-03-05", "--to", "2026-03-12")...); status != 0 || regexp.MustCompile(`\.\d{6}`).MatchString(out) {
+		t.Errorf("numbers with many decimals: %d %s", status, out)
+	}
+	if status, out, _ := ran(t, "metrics", "--data", dir, "--project", "shop", "total_conversations"); status != 0 || strings.Count(strings.SplitN(out, "\n", 2)[0], "00:00:00") != 2 {
+		t.Errorf("without a window: %d %s", status, out)
+	}
+	if status, out, _ := ran(t, with("metrics", "--explain", "deflection_rate")...); status != 0 || !strings.Contains(out, "By the daily files: no proof, as this is of conversations by start") {
+		t.Errorf("without a proof: %d %s", status, out)
+	}
 	if status, out, _ := ran(t, "metrics", "--data", dir, "--project", "shop", "--list"); status != 0 || strings.Count(out, "\n") < 60 {
 		t.Errorf("%d %s", status, out)
 	}
@@ -119,6 +136,9 @@ func TestSQLInEveryForm(t *testing.T) {
 		{[]string{"SELECT 1 AS a, '=x' AS b, NULL AS c, -2 AS d, x'0a' AS e"}, "a  b   c  d   e\n1  =x     -2  0a\n"},
 		{[]string{"--csv", "SELECT 1 AS a, '=x' AS b, NULL AS c, -2 AS d, char(9)||'y' AS \"-e\""}, "a,b,c,d,'-e\n1,'=x,,-2,'\ty\n"},
 		{[]string{"--json", "SELECT 2 AS b, '<x>' AS a, NULL AS c, 1.5 AS d"}, `{"b":2,"a":"\u003cx\u003e","c":null,"d":1.5}` + "\n"},
+		{[]string{"SELECT 1 AS a, 2 AS b WHERE false"}, "a  b\n"},
+		{[]string{"--csv", "SELECT id, user_id FROM conversations WHERE id = 'none'"}, "id,user_id\n"},
+		{[]string{"--json", "SELECT 1 AS a WHERE false"}, ""},
 		{[]string{"SELECT char(27) || '[2J' AS a"}, "a\n�[2J\n"},
 		{[]string{"SELECT count(*) AS n FROM conversations WHERE project = 'shop'"}, "n\n400\n"},
 	} {

@@ -50,15 +50,7 @@ func (c *sqlCommand) Run(ctx context.Context, std streams) error {
 	case c.CSV:
 		to = &csvRows{out: csv.NewWriter(std.out)}
 	}
-	n := 0
-	more, err := sqlite.QueryViews(ctx, c.file(), c.Statement, sqlite.QueryLimits{Time: c.Timeout, Rows: c.Rows}, func(columns []string, values []any) error {
-		if n++; n == 1 {
-			if err := to.head(columns); err != nil {
-				return err
-			}
-		}
-		return to.row(columns, values)
-	})
+	more, err := sqlite.QueryViews(ctx, c.file(), c.Statement, sqlite.QueryLimits{Time: c.Timeout, Rows: c.Rows}, to.head, to.row)
 	if err := errors.Join(err, to.end()); err != nil {
 		return err
 	}

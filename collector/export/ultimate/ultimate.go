@@ -64,7 +64,7 @@ func Authorized(next http.Handler) http.Handler {
 	})
 }
 
-// ServeHTTP answers 200 with the date and links; 400 for a body that cannot be; 401 without a token, an organisation or a
+// ServeHTTP answers 200 with the date and links, of which there are none for a day before the project's first; 400 for a body that cannot be; 401 without a token, an organisation or a
 // bot; and 500 for all else, a day that is not final included: {"error":"not_final", …} with Retry-After.
 //
 // Links lead to the conversations of the bot that the request names, by its assistant id; "*" is all of them. The
@@ -106,7 +106,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "bad_request", "date is too far back")
 		return
 	}
-	if _, err := h.files.Manifest(r.Context(), key.Project, day); err != nil {
+	urls := []string{}
+	switch _, err := h.files.Manifest(r.Context(), key.Project, day); {
+	case errors.Is(err, export.ErrNoFiles):
+		answer(w, day, urls)
+		return
+	case err != nil:
 		h.failed(w, r, err)
 		return
 	}
@@ -119,10 +124,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.failed(w, r, err)
 		return
 	}
+	answer(w, day, append(urls, h.base(r)+path))
+}
+
+func answer(w http.ResponseWriter, day collector.Day, urls []string) {
 	reply.JSON(w, http.StatusOK, struct {
 		Date string   `json:"date"`
 		URLs []string `json:"urls"`
-	}{day.String(), []string{h.base(r) + path}})
+	}{day.String(), urls})
 }
 
 // base is what links begin with.

@@ -47,9 +47,9 @@ type QueryLimits struct {
 	Rows int
 }
 
-// QueryViews runs one SELECT over [Views], in file, on a connection of its own that cannot write, and calls yield for each
-// row. more says that there were more rows than may be. It reads nothing else: not keys, not facts, not other files.
-func QueryViews(ctx context.Context, file, statement string, limits QueryLimits, yield func(columns []string, values []any) error) (more bool, err error) {
+// QueryViews runs one SELECT over [Views], in file, on a connection of its own that cannot write. It calls head once, unless
+// that is nil, with the names of the columns, and yield for each row. more says that there were more rows than may be. It reads nothing else: not keys, not facts, not other files.
+func QueryViews(ctx context.Context, file, statement string, limits QueryLimits, head func(columns []string) error, yield func(columns []string, values []any) error) (more bool, err error) {
 	if limits.Time == 0 {
 		limits.Time = queryTimeout
 	}
@@ -88,6 +88,15 @@ func QueryViews(ctx context.Context, file, statement string, limits QueryLimits,
 		return false, fmt.Errorf("sqlite: %w", err)
 	}
 	defer rows.Close()
+	if head != nil {
+		columns, err := rows.Columns()
+		if err != nil {
+			return false, fmt.Errorf("sqlite: %w", err)
+		}
+		if err := head(columns); err != nil {
+			return false, err
+		}
+	}
 	more, err = eachRow(rows, limits.Rows, yield)
 	if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil && err != nil {
 		return more, fmt.Errorf("sqlite: the statement took longer than %s", limits.Time)

@@ -15,7 +15,7 @@ import (
 // asked runs a statement over the views and returns its rows as text.
 func asked(t *testing.T, file, statement string, limits QueryLimits) (rows []string, more bool, err error) {
 	t.Helper()
-	more, err = QueryViews(t.Context(), file, statement, limits, func(_ []string, values []any) error {
+	more, err = QueryViews(t.Context(), file, statement, limits, nil, func(_ []string, values []any) error {
 		rows = append(rows, fmt.Sprint(values...))
 		return nil
 	})

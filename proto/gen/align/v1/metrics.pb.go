@@ -78,7 +78,7 @@ func (MetricsScope_Cohort) EnumDescriptor() ([]byte, []int) {
 type MetricsScope struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	From            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"` // inclusive; absent means 30 days before to
-	To              *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`     // exclusive; absent means now
+	To              *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`     // exclusive; absent means the end of the current UTC day
 	Cohort          MetricsScope_Cohort    `protobuf:"varint,3,opt,name=cohort,proto3,enum=align.v1.MetricsScope_Cohort" json:"cohort,omitempty"`
 	Filters         []*MetricsScope_Filter `protobuf:"bytes,4,rep,name=filters,proto3" json:"filters,omitempty"` // all must hold
 	IncludeTestMode bool                   `protobuf:"varint,5,opt,name=include_test_mode,json=includeTestMode,proto3" json:"include_test_mode,omitempty"`
@@ -152,12 +152,14 @@ func (x *MetricsScope) GetIncludeTestMode() bool {
 }
 
 type GetMetricsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Scope         *MetricsScope          `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"`
-	Names         []string               `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`                           // empty means all
-	GroupBy       string                 `protobuf:"bytes,3,opt,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`        // a dimension; empty means none
-	MaxGroups     int32                  `protobuf:"varint,4,opt,name=max_groups,json=maxGroups,proto3" json:"max_groups,omitempty"` // 1 to 1000, 0 means 50; what is beyond is one group, other
-	Compare       bool                   `protobuf:"varint,5,opt,name=compare,proto3" json:"compare,omitempty"`                      // also of the time before, as long as the window
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Scope *MetricsScope          `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Empty means all. Metrics that count users by day need a window of whole UTC days: for another they are refused where they
+	// are named, and have no value where all are asked for.
+	Names         []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	GroupBy       string   `protobuf:"bytes,3,opt,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`        // a dimension; empty means none
+	MaxGroups     int32    `protobuf:"varint,4,opt,name=max_groups,json=maxGroups,proto3" json:"max_groups,omitempty"` // 1 to 1000, 0 means 50; what is beyond is one group, other
+	Compare       bool     `protobuf:"varint,5,opt,name=compare,proto3" json:"compare,omitempty"`                      // also of the time before, as long as the window
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -772,7 +774,7 @@ type ExplainMetricResponse struct {
 	DenominatorIds           []string                         `protobuf:"bytes,8,rep,name=denominator_ids,json=denominatorIds,proto3" json:"denominator_ids,omitempty"` // conversations that add to the denominator alone
 	NumeratorConversations   int64                            `protobuf:"varint,9,opt,name=numerator_conversations,json=numeratorConversations,proto3" json:"numerator_conversations,omitempty"`
 	DenominatorConversations int64                            `protobuf:"varint,10,opt,name=denominator_conversations,json=denominatorConversations,proto3" json:"denominator_conversations,omitempty"`
-	Export                   *ExplainMetricResponse_Proof     `protobuf:"bytes,11,opt,name=export,proto3" json:"export,omitempty"` // for whole days by end, where daily files are there
+	Export                   *ExplainMetricResponse_Proof     `protobuf:"bytes,11,opt,name=export,proto3" json:"export,omitempty"` // by the daily files: for whole days by end, without filters
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
