@@ -116,7 +116,7 @@ func TestDemoChatIsKeptAndItsKeysEnd(t *testing.T) {
 			cancel()
 		})
 		var diagnostics bytes.Buffer
-		if status := runDemo(t, ctx, streams{out, &diagnostics}, "--conversations", "20", "--quiet", "--data", data, "--idle", "45s"); status != 0 {
+		if status := runDemo(t, ctx, streams{out, &diagnostics}, "--conversations", "20", "--quiet", "--data", data, "--idle", "45s"); status != 0 || beside(&diagnostics) != "" {
 			t.Fatalf("status %d\n%s", status, &diagnostics)
 		}
 	}
