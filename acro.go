@@ -155,7 +155,7 @@ const heldCharge = 128
 
 func newAssembler(c *Client) *assembler {
 	a := &assembler{
-		buf: c.buf, overflow: c.cfg.Overflow, keep: c.cfg.IdleTimeout, laneOf: c.laneOf, ids: c.ids,
+		buf: c.buf, overflow: c.cfg.Overflow, keep: c.cfg.IdleTimeout, laneOf: c.laneOf, ids: &c.ids,
 		conversations: make(map[string]*conversation), open: list.New(), ended: list.New(),
 		users: make(map[string]*customer), userOrder: list.New(),
 	}

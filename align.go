@@ -21,7 +21,7 @@ type Client struct {
 	follows bool   // which sessions are open is of interest
 	rules   *rules
 	seed    maphash.Seed
-	ids     *idSource
+	ids     idSource
 	clock   clock
 
 	feedback *feedbackKeys
@@ -83,7 +83,6 @@ func newClientWith(cfg Config, files func(dir string) spoolFS) (*Client, error) 
 		follows:  cfg.IdleTimeout > 0 || cfg.CloseSessionsOnShutdown,
 		rules:    newRules(cfg.Limits),
 		seed:     maphash.MakeSeed(),
-		ids:      newIDSource(),
 		sessions: newSessionRegistry(maxGeneration),
 		idle:     newIdleTracker(time.Now()),
 		idleWake: make(chan struct{}, 1),

@@ -300,7 +300,7 @@ func FuzzEncode(f *testing.F) {
 }
 
 func TestIDsAreUnpredictableAndInOrderOfTime(t *testing.T) {
-	ids := newIDSource()
+	var ids idSource
 	last := ""
 	tails := make(map[string]bool)
 	now := time.Now()

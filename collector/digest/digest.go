@@ -6,6 +6,7 @@ package digest
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/openalign/align/collector"
@@ -114,6 +115,15 @@ type Digest struct {
 	// milliseconds since the start it began, how many it took, and 1 if the conversation was resolved autonomously by then.
 	Samples [Samples][]int64
 	Groups  Groups
+}
+
+// Clone returns a copy that shares nothing which d would change.
+func (d *Digest) Clone() *Digest {
+	c := *d
+	for i := range c.Samples {
+		c.Samples[i] = slices.Clone(d.Samples[i])
+	}
+	return &c
 }
 
 // Groups is what conversations are grouped and filtered by, beside their user.

@@ -22,7 +22,7 @@ import (
 // Store is what metrics are computed from; sqlite.Store does. What the methods promise stands there.
 type Store interface {
 	Digests(ctx context.Context, project string, window digest.Window, yield func(*digest.Digest) error) error
-	UserActivity(ctx context.Context, project string, from, to time.Time, yield func(user []byte, start, last int64, days []byte) error) error
+	UserActivity(ctx context.Context, project string, from, until, begun time.Time, yield func(user []byte, start int64, days []byte) error) error
 	FirstSeen(ctx context.Context, project string, yield func(user []byte, start, day int64) error) error
 	UserPlaces(ctx context.Context, project string, yield func(user, country, company string) error) error
 	CameBack(ctx context.Context, project, user string, after, before int64) (bool, error)
@@ -334,7 +334,11 @@ func (r *run) count(ctx context.Context) error {
 		r.part.join(p)
 	}
 	r.users.reach(len(r.users.numbers))
-	return nil
+	var sorts errgroup.Group
+	for _, s := range r.part.total.sums { // the largest lists there are; whoever needs them in order finds them so
+		sorts.Go(func() error { slices.Sort(s.samples); return nil })
+	}
+	return sorts.Wait()
 }
 
 // mostParts is how many connections read at a time for one question.
@@ -344,6 +348,7 @@ const mostParts = 4
 func (p *part) count(ctx context.Context, window digest.Window) error {
 	r := p.run
 	var row [columns]int64
+	var late []lateOne
 	err := r.engine.Store.Digests(ctx, r.project, window, func(d *digest.Digest) error {
 		if d.Numbers[digest.TestMode] == 1 && !r.query.IncludeTest || !r.query.holds(d, r.places) {
 			return nil
@@ -354,21 +359,32 @@ func (p *part) count(ctx context.Context, window digest.Window) error {
 		}
 		if r.about.callBack {
 			if until, ok := r.at.mayCallBack(d, &row); ok {
-				back, err := r.users.cameBack(ctx, d.UserID, d.Last, until)
-				if err != nil {
-					return err
+				if until > r.users.loaded { // of a conversation that went on beyond the window
+					late = append(late, lateOne{d.Clone(), row, until})
+					return nil
 				}
-				row[calledBack] = truth(back)
+				row[calledBack] = truth(r.users.cameBack(d.UserID, d.Last, until))
 			}
 		}
 		p.add(d, &row)
-		if p.batch.n == batchSize {
-			p.flush()
-		}
 		return nil
 	})
+	for i := 0; i < len(late) && err == nil; i++ {
+		one, back := &late[i], false
+		back, err = r.engine.Store.CameBack(ctx, r.project, one.digest.UserID, one.digest.Last, one.until)
+		one.row[calledBack] = truth(back)
+		p.add(one.digest, &one.row)
+	}
 	p.flush()
 	return err
+}
+
+// lateOne is a conversation about which the store has to be asked something more, which cannot be done while it is read: with
+// as many readers as there are connections, each would wait for the others.
+type lateOne struct {
+	digest *digest.Digest
+	row    [columns]int64
+	until  int64
 }
 
 func (r *run) usedDimensions() (list []*dimension) {
@@ -438,7 +454,9 @@ func (p *part) add(d *digest.Digest, row *[columns]int64) {
 		}
 	}
 	p.total.conversations++
-	b.n++
+	if b.n++; b.n == batchSize {
+		p.flush()
+	}
 }
 
 func (g *group) addLists(wanted []*compiled, d *digest.Digest) {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/openalign/align/collector/digest"
 )
 
@@ -194,29 +196,42 @@ func (u *users) load(ctx context.Context, heavy bool) error {
 		to = time.Unix(0, max(to.UnixNano(), u.loaded))
 	}
 	if plain || r.about.callBack {
-		var days []int64
-		err := r.engine.Store.UserActivity(ctx, r.project, from, to, func(user []byte, start, _ int64, text []byte) (err error) {
-			n := u.number(user)
-			if r.about.callBack {
-				for n >= len(u.starts) {
-					u.starts = append(u.starts, nil)
-				}
-				u.starts[n] = append(u.starts[n], start)
+		// Some connections read, each a stretch of time; what they find is put together by one at a time.
+		var gather sync.Mutex
+		stretches, together := errgroup.WithContext(ctx)
+		width := to.Sub(from) / mostParts
+		for i := range mostParts {
+			since, until := from.Add(width*time.Duration(i)), from.Add(width*time.Duration(i+1))
+			if i == mostParts-1 {
+				until = time.Time{} // also of what goes on beyond
 			}
-			if !plain || !r.about.activity {
-				return nil
-			}
-			if days, err = digest.ParseList(days[:0], text); err != nil {
-				return err
-			}
-			for _, day := range days {
-				if first <= day && day <= last {
-					r.total.users.active(n, day)
-				}
-			}
-			return nil
-		})
-		if err != nil {
+			stretches.Go(func() error {
+				var days []int64
+				return r.engine.Store.UserActivity(together, r.project, since, until, to, func(user []byte, start int64, text []byte) (err error) {
+					if days = days[:0]; plain && r.about.activity {
+						if days, err = digest.ParseList(days, text); err != nil {
+							return err
+						}
+					}
+					n := u.number(user)
+					gather.Lock()
+					defer gather.Unlock()
+					if r.about.callBack {
+						for n >= len(u.starts) {
+							u.starts = append(u.starts, nil)
+						}
+						u.starts[n] = append(u.starts[n], start)
+					}
+					for _, day := range days {
+						if first <= day && day <= last {
+							r.total.users.active(n, day)
+						}
+					}
+					return nil
+				})
+			})
+		}
+		if err := stretches.Wait(); err != nil {
 			return err
 		}
 		for _, starts := range u.starts {
@@ -255,20 +270,17 @@ func (s *Scope) holdsButDay(d *digest.Digest, places map[string]place) bool {
 	return rest.holds(d, places)
 }
 
-// cameBack reports whether a user started a conversation after one moment and before another.
-func (u *users) cameBack(ctx context.Context, user string, after, before int64) (bool, error) {
-	if before > u.loaded { // of a conversation that went on beyond the window
-		return u.run.engine.Store.CameBack(ctx, u.run.project, user, after, before)
-	}
+// cameBack reports whether a user started a conversation after one moment and before another, which is not after loaded.
+func (u *users) cameBack(user string, after, before int64) bool {
 	u.mu.Lock()
 	n, ok := u.numbers[user]
 	u.mu.Unlock()
 	if !ok || n >= len(u.starts) {
-		return false, nil
+		return false
 	}
 	starts := u.starts[n]
 	i, _ := slices.BinarySearch(starts, after+1)
-	return i < len(starts) && starts[i] < before, nil
+	return i < len(starts) && starts[i] < before
 }
 
 // meet learns when each user of the project was first here.

@@ -457,15 +457,20 @@ func (s *Store) Digests(ctx context.Context, project string, window digests.Wind
 
 // Activity of users without the rest of their digests. What they yield is theirs, and only valid until yield returns.
 
-// UserActivity calls yield for each conversation of a known user, test mode apart, that began before to and was active from
-// from on: its user, start, last activity, and the days on which the user wrote as a JSON array.
-func (s *Store) UserActivity(ctx context.Context, project string, from, to time.Time, yield func(user []byte, start, last int64, days []byte) error) error {
+// UserActivity calls yield for each conversation of a known user, test mode apart, that began before a moment and was active
+// last from one moment on and before another, or at any time since where that is zero: its user, start, and the days on
+// which the user wrote as a JSON array.
+func (s *Store) UserActivity(ctx context.Context, project string, from, until, begun time.Time, yield func(user []byte, start int64, days []byte) error) error {
 	var (
-		user, days  sql.RawBytes
-		start, last int64
+		user, days sql.RawBytes
+		start      int64
+		end        = int64(math.MaxInt64)
 	)
-	return s.each(ctx, s.read.userActivity, []any{&user, &start, &last, &days}, func() error { return yield(user, start, last, days) },
-		project, unixNano(from), unixNano(to))
+	if !until.IsZero() {
+		end = unixNano(until)
+	}
+	return s.each(ctx, s.read.userActivity, []any{&user, &start, &days}, func() error { return yield(user, start, days) },
+		project, unixNano(from), end, unixNano(begun))
 }
 
 // FirstSeen calls yield for each known user of a project, test mode apart: with the start of the first conversation, and the

@@ -115,8 +115,8 @@ func newReader(ctx context.Context, file string) (*reader, error) {
 			WHERE project = ?1 AND seq < ?2 AND ?3 IN ('', reason) ORDER BY seq DESC LIMIT ?5`},
 		{&r.due, `SELECT seq, project, id, changed FROM sessions INDEXED BY sessions_changed WHERE changed <> digested AND seq > ? ORDER BY seq LIMIT ?`},
 		{&r.dueCount, `SELECT count(*) FROM (SELECT 1 FROM sessions INDEXED BY sessions_changed WHERE changed <> digested LIMIT ?)`},
-		{&r.userActivity, `SELECT user_id, start_time, last_activity, days FROM session_digests INDEXED BY session_digests_active
-			WHERE project = ? AND last_activity >= ? AND start_time < ? AND user_id <> '' AND test = 0`},
+		{&r.userActivity, `SELECT user_id, start_time, days FROM session_digests INDEXED BY session_digests_active
+			WHERE project = ? AND last_activity >= ? AND last_activity < ? AND start_time < ? AND user_id <> '' AND test = 0`},
 		{&r.firstSeen, `SELECT user_id, min(start_time), min(first_day) FROM session_digests INDEXED BY session_digests_user
 			WHERE project = ? AND user_id <> '' AND test = 0 GROUP BY user_id`},
 		{&r.userPlaces, `SELECT id, coalesce(state ->> '$.last.country_code.v', ''), coalesce(state ->> '$.last.company_id.v', state ->> '$.last.company_name.v', '')
