@@ -87,6 +87,9 @@ func New(store Store, opts Options) *Dashboard {
 		d.live = live.NewHub()
 	}
 	d.metrics = metrics.Engine{Store: store, Idle: d.idle}
+	if opts.Exports != nil { // else it would be an interface that holds nil, and not nil
+		d.metrics.Exports = opts.Exports
+	}
 	if d.public != nil {
 		// The error is of an address that has no scheme or host, of which no browser says that it comes.
 		_ = d.origins.AddTrustedOrigin(d.public.Scheme + "://" + d.public.Host)
