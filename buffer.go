@@ -74,9 +74,9 @@ type lane struct {
 
 const segmentSize = 64 << 10
 
-// maxFreeSegments bounds what an empty buffer keeps for the next burst: 1 MiB. One that is in use keeps all it once
+// maxFreeSegments bounds what an empty buffer keeps for the next burst: half a MiB. One that is in use keeps all it once
 // needed, within its budget, so that a steady load makes no garbage.
-const maxFreeSegments = 16
+const maxFreeSegments = 8
 
 type segment struct {
 	data []byte       // capacity never changes: bytes written stay where they are

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"github.com/openalign/align/collector/internal/figures"
 	"github.com/openalign/align/collector/metrics"
 )
@@ -29,7 +31,7 @@ const (
 var normal95 = quantile(.05)
 
 // quantile returns the normal quantile that leaves so much of the probability outside, on both sides together.
-func quantile(outside float64) float64 { return math.Sqrt2 * math.Erfinv(1-outside) }
+func quantile(outside float64) float64 { return distuv.UnitNormal.Quantile(1 - outside/2) }
 
 // Difference is a change with its interval: now less before. Low and High are NaN where there is none.
 type Difference struct {
@@ -105,17 +107,9 @@ func rankInterval(percent int, sorted []int64) (value, low, high float64, ok boo
 	return float64(sorted[(percent*len(sorted)+99)/100-1]), float64(sorted[from-1]), float64(sorted[to-1]), true
 }
 
-// students are the quantiles of Student's distribution of a two-sided 95 %, for 1 to 30 degrees of freedom.
-var students = [...]float64{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-	2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042}
-
-// student returns the quantile for some degrees of freedom, of many by the first terms of its expansion.
+// student returns the quantile of Student's distribution of a two-sided 95 %, for some degrees of freedom.
 func student(freedom int) float64 {
-	if freedom <= len(students) {
-		return students[freedom-1]
-	}
-	z, f := normal95, float64(freedom)
-	return z + (z*z*z+z)/(4*f) + (5*math.Pow(z, 5)+16*z*z*z+3*z)/(96*f*f)
+	return distuv.StudentsT{Sigma: 1, Nu: float64(freedom)}.Quantile(.975)
 }
 
 // byDay is a number of each day of a period; zero is what a day without conversations has.
