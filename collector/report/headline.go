@@ -117,7 +117,7 @@ func (m *maker) count(name, metric string) Figure {
 	now, before := m.now.period.Values[metric].Numerator, m.then.period.Values[metric].Numerator
 	f := Figure{Metric: metric, Name: name, Value: figures.Whole(now), Was: figures.Whole(before), Share: math.NaN()}
 	if before != 0 {
-		f.Change = figures.Signed(100*(now-before)/before) + "\u202f%"
+		f.Change = figures.Growth(now, before)
 	}
 	on := func(day map[string]*metrics.Value) float64 { return day[metric].Numerator }
 	days := byDay(m.now.period, 0, on)

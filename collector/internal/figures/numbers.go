@@ -35,7 +35,18 @@ func Change(d *metrics.Definition, now, before *float64) string {
 	case *before == 0:
 		return ""
 	}
-	return Signed(100*(*now-*before)/math.Abs(*before)) + "\u202f%"
+	return Growth(*now, *before)
+}
+
+// manifold is from which factor on growth is written as one: nobody reads +17,100 %.
+const manifold = 10
+
+// Growth says how a number differs from one before that is not 0.
+func Growth(now, before float64) string {
+	if times := now / before; times >= manifold {
+		return "×\u202f" + Whole(math.Round(times))
+	}
+	return Signed(100*(now-before)/math.Abs(before)) + "\u202f%"
 }
 
 // Percent writes a rate, and a dash where there is none.
