@@ -95,7 +95,7 @@ func (v *visitor) body(response *http.Response) string {
 	return string(text)
 }
 
-// One link leads to the dashboard and to the chat; what is said there is kept with the rest, and no key of the demo's works on.
+// One link leads to the dashboard, with the month's daily exports, and to the chat; what is said there is kept with the rest, and no key of the demo's works on.
 func TestDemoChatIsKeptAndItsKeysEnd(t *testing.T) {
 	data := t.TempDir()
 	for round := 1; round <= 2; round++ {
@@ -112,6 +112,9 @@ func TestDemoChatIsKeptAndItsKeysEnd(t *testing.T) {
 			page := v.send(v.base+"/demo/say", url.Values{"token": {form["token"]}, "conversation": {form["conversation"]}, "text": {fmt.Sprintf("Round %d", round)}, "agent": {"echo"}})
 			if strings.Count(page, fmt.Sprintf(">Round %d</div>", round)) != 2 || !strings.Contains(page, "Say nothing for 45 seconds") {
 				t.Errorf("the page after saying something: %s", page)
+			}
+			for !strings.Contains(v.read("/dashboard/exports"), ".parquet") { // made beside, within moments
+				time.Sleep(10 * time.Millisecond)
 			}
 			cancel()
 		})

@@ -32,12 +32,13 @@ import (
 type demoHost struct {
 	url, ingestKey, readKey string
 
-	dir   string // to be removed; empty for somebody's own
-	store *sqlite.Store
-	keys  []collector.Key // of its own, which end with it
-	http  *http.Server
-	chat  *chatpage.Page
-	link  string // that signs one browser in to the pages
+	dir     string // to be removed; empty for somebody's own
+	store   *sqlite.Store
+	exports *export.Exporter // whose days become final while it runs
+	keys    []collector.Key  // of its own, which end with it
+	http    *http.Server
+	chat    *chatpage.Page
+	link    string // that signs one browser in to the pages
 }
 
 // startHost starts a collector on a data folder; on a temporary one when none is given.
@@ -93,9 +94,9 @@ func (c *demoCommand) startHost(ctx context.Context, log *slog.Logger) (_ *demoH
 // handler is everything that the demo serves: what the collector does, and the chat page.
 func (h *demoHost) handler(set *agents.Set, idle time.Duration, log *slog.Logger) (_ http.Handler, err error) {
 	hub := live.NewHub()
-	exports := export.New(h.store, export.Config{Logger: log})
-	pages := dashboard.New(h.store, dashboard.Options{Live: hub, Exports: exports, Agents: set.Names(), Beside: []dashboard.Beside{chatpage.Link()}, Logger: log})
-	rest := server.New(h.store, server.Options{Live: hub, Exports: exports, Agents: set, Dashboard: pages, Logger: log})
+	h.exports = export.New(h.store, export.Config{Logger: log})
+	pages := dashboard.New(h.store, dashboard.Options{Live: hub, Exports: h.exports, Agents: set.Names(), Beside: []dashboard.Beside{chatpage.Link()}, Logger: log})
+	rest := server.New(h.store, server.Options{Live: hub, Exports: h.exports, Agents: set, Dashboard: pages, Logger: log})
 	h.chat, err = chatpage.New(chatpage.Config{
 		Host: h.url, APIKey: h.ingestKey, ProjectID: demoProject, Agents: set, Dashboard: pages, Idle: idle, Logger: log,
 	})

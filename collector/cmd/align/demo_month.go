@@ -54,6 +54,9 @@ func (c *demoCommand) playMonth(ctx context.Context, std streams, host *demoHost
 			return err
 		}
 	}
+	var exporting sync.WaitGroup
+	exporting.Go(func() { host.exports.Run(ctx) }) // not before: what is played after its day is final would be late
+	defer exporting.Wait()
 	host.lookAround(std.out, m.Conversations[0].ID)
 	if c.Quiet {
 		<-ctx.Done()
