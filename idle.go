@@ -67,6 +67,7 @@ func (t *idleTracker) touch(id string, now, activity time.Time) (first bool) {
 	if i == 0 {
 		first = t.open == 0
 		i = t.add(hash, id, activity)
+		t.at(i).seen = t.since(now) // which may be before the base
 		t.linkBefore(i, 0)
 	} else if t.head().prev != i {
 		t.unlink(i)

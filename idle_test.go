@@ -533,3 +533,13 @@ func TestIdleCloseOfASessionThatAHookRenames(t *testing.T) {
 		}
 	})
 }
+
+func TestIdleTrackerCountsFromBeforeItsBaseToo(t *testing.T) {
+	base := time.Unix(1_000_000, 0)
+	tr := newIdleTracker(base)
+	tr.touch("old", base.Add(-2*time.Hour), time.Time{})
+	tr.touch("new", base.Add(time.Second), time.Time{})
+	if due := tr.due(make([]quiet, 0, 2), base.Add(-time.Hour)); len(due) != 1 || due[0].id != "old" {
+		t.Errorf("due an hour before the base: %v, want the session from two hours before", due)
+	}
+}
