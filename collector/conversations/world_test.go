@@ -121,29 +121,7 @@ func (w *world) newKey(t testing.TB, project string, scope collector.Scope) stri
 }
 
 func (w *world) clientOf(key string, opts ...connect.ClientOption) alignv1connect.ConversationServiceClient {
-	return alignv1connect.NewConversationServiceClient(http.DefaultClient, w.url, append(opts, connect.WithInterceptors(bearer(key)))...)
-}
-
-// bearer sends a key with every call.
-type bearer string
-
-func (b bearer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
-	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		req.Header().Set("Authorization", "Bearer "+string(b))
-		return next(ctx, req)
-	}
-}
-
-func (b bearer) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
-	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
-		conn := next(ctx, spec)
-		conn.RequestHeader().Set("Authorization", "Bearer "+string(b))
-		return conn
-	}
-}
-
-func (bearer) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
-	return next
+	return alignv1connect.NewConversationServiceClient(http.DefaultClient, w.url, append(opts, connect.WithInterceptors(keys.Bearer(key)))...)
 }
 
 // curl posts JSON as a stranger to all clients would.

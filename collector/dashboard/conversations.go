@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/internal/texts"
 )
 
 // Lists of conversations: what is asked for stands in the address, so that it can be sent to others.
@@ -141,19 +142,27 @@ func (d *Dashboard) conversations(w http.ResponseWriter, r *http.Request, v *vis
 	if err != nil {
 		return err
 	}
-	for _, hit := range hits {
-		row := conversationRow{Hit: hit, Pieces: snippetsOf(hit.Snippets)}
-		state, _, _ := hit.State(now, d.idle)
-		row.Open = state == collector.StateOpen
-		if row.Preview, err = d.preview(r, v, &hit.Conversation); err != nil {
-			return err
-		}
-		list.Rows = append(list.Rows, row)
+	if list.Rows, err = d.rowsOf(r, v, hits, now); err != nil {
+		return err
 	}
 	if next != "" {
 		list.Next = v.With("page", next)
 	}
 	return d.show(w, "conversations", v, page)
+}
+
+// rowsOf are conversations that were found, as lists show them.
+func (d *Dashboard) rowsOf(r *http.Request, v *visit, hits []collector.Hit, now time.Time) (rows []conversationRow, err error) {
+	for _, hit := range hits {
+		row := conversationRow{Hit: hit, Pieces: snippetsOf(hit.Snippets)}
+		state, _, _ := hit.State(now, d.idle)
+		row.Open = state == collector.StateOpen
+		if row.Preview, err = d.preview(r, v, &hit.Conversation); err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
 }
 
 // preview is what the first message of a conversation says.
@@ -165,7 +174,7 @@ func (d *Dashboard) preview(r *http.Request, v *visit, c *collector.Conversation
 	if err != nil {
 		return "", err
 	}
-	text, _ := cut(first[0].Content, previewRunes)
+	text, _ := texts.Cut(first[0].Content, previewRunes)
 	return text, nil
 }
 

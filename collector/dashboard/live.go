@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/internal/texts"
 	"github.com/openalign/align/collector/live"
 )
 
@@ -27,16 +28,9 @@ func (d *Dashboard) livePage(w http.ResponseWriter, r *http.Request, v *visit) e
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	var rows []conversationRow
-	for _, hit := range hits {
-		row := conversationRow{Hit: hit}
-		state, _, _ := hit.State(now, d.idle)
-		row.Open = state == collector.StateOpen
-		if row.Preview, err = d.preview(r, v, &hit.Conversation); err != nil {
-			return err
-		}
-		rows = append(rows, row)
+	rows, err := d.rowsOf(r, v, hits, time.Now())
+	if err != nil {
+		return err
 	}
 	return d.show(w, "live", v, &view{Title: "Live", Here: "live", Data: rows})
 }
@@ -121,7 +115,7 @@ func happeningOf(e *live.Event) (h happening, ok bool) {
 
 // brief is the beginning of a text.
 func brief(text string) string {
-	short, more := cut(text, maxLiveRunes)
+	short, more := texts.Cut(text, maxLiveRunes)
 	if more {
 		short += "…"
 	}

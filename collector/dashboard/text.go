@@ -7,22 +7,6 @@ import (
 
 // What is said can be of any length and hold any character. Pages show it as it is, but not all of it.
 
-// cut returns the first runes of a text, and whether there were more.
-func cut(text string, runes int) (string, bool) {
-	if len(text) <= runes {
-		return text, false
-	}
-	at := 0
-	for range runes {
-		if at >= len(text) {
-			return text, false
-		}
-		_, size := utf8.DecodeRuneInString(text[at:])
-		at += size
-	}
-	return text[:at], at < len(text)
-}
-
 // cutEscaped is cut to as many bytes as a text takes on a page, where a quote takes five.
 func cutEscaped(text string, bytes int) (string, bool) {
 	at, taken := 0, 0

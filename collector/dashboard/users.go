@@ -54,19 +54,12 @@ func (d *Dashboard) userPage(w http.ResponseWriter, r *http.Request, v *visit, s
 	page := userPage{User: user, Problem: problem}
 	room := maxTranscriptBytes
 	page.Fields, page.Omitted = fieldsOf(user.Properties, &room)
-	now := time.Now()
 	hits, next, err := d.store.Search(r.Context(), v.Project, collector.Query{UserID: id}, collector.Page{Size: listSize, Token: r.URL.Query().Get("page")}, 0)
 	if err != nil {
 		return err
 	}
-	for _, hit := range hits {
-		row := conversationRow{Hit: hit}
-		state, _, _ := hit.State(now, d.idle)
-		row.Open = state == collector.StateOpen
-		if row.Preview, err = d.preview(r, v, &hit.Conversation); err != nil {
-			return err
-		}
-		page.Rows = append(page.Rows, row)
+	if page.Rows, err = d.rowsOf(r, v, hits, time.Now()); err != nil {
+		return err
 	}
 	if next != "" {
 		page.Next = v.With("page", next)

@@ -2,6 +2,7 @@ package live
 
 import (
 	"github.com/openalign/align/collector"
+	"github.com/openalign/align/collector/internal/texts"
 	ingestionv1alpha "github.com/openalign/align/proto/gen/ingestion/v1alpha"
 )
 
@@ -37,12 +38,6 @@ func eventOf(f *collector.Fact) (Event, bool) {
 
 // cut returns the first MaxText code points.
 func cut(text string) string {
-	n := 0
-	for i := range text {
-		if n == MaxText {
-			return text[:i]
-		}
-		n++
-	}
+	text, _ = texts.Cut(text, MaxText)
 	return text
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/openalign/align/collector/internal/chart"
 	"github.com/openalign/align/collector/internal/figures"
+	"github.com/openalign/align/collector/internal/texts"
 	"github.com/openalign/align/collector/metrics"
 )
 
@@ -76,7 +77,7 @@ func percent(share float64) string { return figures.Percent(share) }
 
 // bounded is a name that others gave, cut to what fits a table.
 func bounded(name string) string {
-	short, more := cut(name, 120)
+	short, more := texts.Cut(name, 120)
 	if more {
 		short += "…"
 	}

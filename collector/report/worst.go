@@ -8,11 +8,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/openalign/align/collector"
 	"github.com/openalign/align/collector/digest"
 	"github.com/openalign/align/collector/internal/figures"
+	"github.com/openalign/align/collector/internal/texts"
 	"github.com/openalign/align/collector/outcome"
 )
 
@@ -129,7 +129,7 @@ func (m *maker) transcript(ctx context.Context, one *Worst, room *int) error {
 	if err != nil {
 		return err
 	}
-	one.Title, _ = cut(c.Title, 200)
+	one.Title, _ = texts.Cut(c.Title, 200)
 	one.More = more != ""
 	add := func(s Said) {
 		if *room -= len(s.Text) + len(s.Vote); *room < 0 {
@@ -140,7 +140,7 @@ func (m *maker) transcript(ctx context.Context, one *Worst, room *int) error {
 	}
 	for i := range list {
 		s := Said{Role: list[i].Role, Vote: voteOf(list[i].Vote, list[i].Comment)}
-		s.Text, s.Cut = cut(list[i].Content, shownRunes)
+		s.Text, s.Cut = texts.Cut(list[i].Content, shownRunes)
 		if list[i].Detail.Error != "" || list[i].Detail.Success != nil && !*list[i].Detail.Success {
 			s.Role += ", failed"
 		}
@@ -154,21 +154,8 @@ func (m *maker) transcript(ctx context.Context, one *Worst, room *int) error {
 
 func voteOf(vote collector.Vote, comment string) string {
 	text := map[collector.Vote]string{collector.VoteUp: "thumbs up", collector.VoteDown: "thumbs down"}[vote]
-	if comment, _ = cut(comment, shownRunes); text != "" && comment != "" {
+	if comment, _ = texts.Cut(comment, shownRunes); text != "" && comment != "" {
 		text += ": " + comment
 	}
 	return text
-}
-
-// cut returns the first runes of a text, and whether there were more.
-func cut(text string, runes int) (string, bool) {
-	at := 0
-	for range runes {
-		if at >= len(text) {
-			return text, false
-		}
-		_, size := utf8.DecodeRuneInString(text[at:])
-		at += size
-	}
-	return text[:at], at < len(text)
 }

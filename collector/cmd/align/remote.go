@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/openalign/align/collector/gen/align/v1/alignv1connect"
+	"github.com/openalign/align/collector/keys"
 )
 
 // remoteFlags are shared by the commands that ask a collector that serves.
@@ -44,7 +44,7 @@ func (f *remoteFlags) client() (alignv1connect.ConversationServiceClient, error)
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	return alignv1connect.NewConversationServiceClient(http.DefaultClient, f.base(), connect.WithInterceptors(bearer(f.Key))), nil
+	return alignv1connect.NewConversationServiceClient(http.DefaultClient, f.base(), connect.WithInterceptors(keys.Bearer(f.Key))), nil
 }
 
 // live watches the collector.
@@ -52,37 +52,12 @@ func (f *remoteFlags) live() (alignv1connect.LiveServiceClient, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	return alignv1connect.NewLiveServiceClient(http.DefaultClient, f.base(), connect.WithInterceptors(bearer(f.Key))), nil
+	return alignv1connect.NewLiveServiceClient(http.DefaultClient, f.base(), connect.WithInterceptors(keys.Bearer(f.Key))), nil
 }
 
 func thisMachine(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// bearer sends a key with every call.
-type bearer string
-
-// WrapUnary implements [connect.Interceptor].
-func (b bearer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
-	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		req.Header().Set("Authorization", "Bearer "+string(b))
-		return next(ctx, req)
-	}
-}
-
-// WrapStreamingClient implements [connect.Interceptor].
-func (b bearer) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
-	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
-		conn := next(ctx, spec)
-		conn.RequestHeader().Set("Authorization", "Bearer "+string(b))
-		return conn
-	}
-}
-
-// WrapStreamingHandler implements [connect.Interceptor].
-func (bearer) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
-	return next
 }
 
 // plainError is what a collector said, without the code before it, which is for programs.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -24,13 +23,9 @@ const maxVersions = 100
 // Users lists users whose id, name or email contains a text, those first that came last, and the token of the next page. With
 // a text it looks at every user until the page is full.
 func (s *Store) Users(ctx context.Context, project, text string, page collector.Page) ([]collector.UserRow, string, error) {
-	before := int64(math.MaxInt64)
-	if page.Token != "" {
-		row, err := strconv.ParseInt(page.Token, 36, 64)
-		if err != nil {
-			return nil, "", collector.ErrPageToken
-		}
-		before = row
+	before, err := rowBefore(page)
+	if err != nil {
+		return nil, "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -195,13 +194,9 @@ func (s *Store) clocks(ctx context.Context, kind collector.FindingKind, project 
 // SetAsideEvents lists what was set aside, newest first, for one reason or any, and the token of the next page. Content is
 // left out unless it is asked for.
 func (s *Store) SetAsideEvents(ctx context.Context, project, reason string, content bool, page collector.Page) ([]collector.SetAsideEvent, string, error) {
-	before := int64(math.MaxInt64)
-	if page.Token != "" {
-		row, err := strconv.ParseInt(page.Token, 36, 64)
-		if err != nil {
-			return nil, "", collector.ErrPageToken
-		}
-		before = row
+	before, err := rowBefore(page)
+	if err != nil {
+		return nil, "", err
 	}
 	type numbered struct {
 		collector.SetAsideEvent

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/openalign/align/collector"
@@ -369,6 +370,18 @@ func queryPage[T any](ctx context.Context, stmt *sql.Stmt, scan func(*sql.Rows) 
 		return nil, false, err
 	}
 	return pageOf(rows, scan, size)
+}
+
+// rowBefore reads a token that is a row, of a list with the newest first: what comes is before it.
+func rowBefore(page collector.Page) (int64, error) {
+	if page.Token == "" {
+		return math.MaxInt64, nil
+	}
+	row, err := strconv.ParseInt(page.Token, 36, 64)
+	if err != nil {
+		return 0, collector.ErrPageToken
+	}
+	return row, nil
 }
 
 // pageOf reads a page's rows and closes them.
