@@ -44,18 +44,11 @@ func (s *Store) Append(ctx context.Context, project string, batch collector.Batc
 		return collector.Appended{}, err
 	}
 	aside, more := encodeAside(batch.SetAside)
-	var got collector.Appended
-	err = s.do(ctx, &job{
-		events: len(rows) + len(aside),
-		bytes:  size + more,
-		apply: func(t *transaction) (err error) {
-			got, err = t.store(project, rows, aside)
-			return err
-		},
+	got, err := ask(ctx, s, &job{events: len(rows) + len(aside), bytes: size + more}, func(t *transaction) (collector.Appended, error) {
+		return t.store(project, rows, aside)
 	})
 	if err != nil {
-		// Not got, which the writer may be filling in.
-		return collector.Appended{}, fmt.Errorf("sqlite: append: %w", err)
+		return got, fmt.Errorf("sqlite: append: %w", err)
 	}
 	return got, nil
 }
@@ -105,7 +98,8 @@ func digest(texts ...string) [sha256.Size]byte {
 	return sha256.Sum256(b)
 }
 
-// do hands a job to the writer and waits until it is durable, or ctx ends.
+// do hands a job to the writer and waits until it is durable, or ctx ends. What a job works with is the writer's from then
+// on, whatever do returns; what it finds out is for [ask] to return.
 func (s *Store) do(ctx context.Context, j *job) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -134,6 +128,20 @@ func (s *Store) do(ctx context.Context, j *job) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// ask does a job that has a result. It is nobody's before it is durable: the writer may be at work on the job still when ctx
+// has ended and its caller is gone.
+func ask[T any](ctx context.Context, s *Store, j *job, apply func(*transaction) (T, error)) (T, error) {
+	var made, none T
+	j.apply = func(t *transaction) (err error) {
+		made, err = apply(t)
+		return err
+	}
+	if err := s.do(ctx, j); err != nil {
+		return none, err
+	}
+	return made, nil
 }
 
 // run is the writer's goroutine.

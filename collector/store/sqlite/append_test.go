@@ -104,6 +104,72 @@ func TestAppendWaitsNoLongerThanItsContext(t *testing.T) {
 	})
 }
 
+// Whoever leaves when its context ends shares nothing with the writer, which is at work on its job by then. The race detector
+// is what sees it.
+func TestWhoLeavesSharesNothingWithTheWriter(t *testing.T) {
+	for name, call := range map[string]func(context.Context, *Store) error{
+		"Append": func(ctx context.Context, s *Store) error {
+			got, err := s.Append(ctx, "shop", oneMessage("e1", 1))
+			if err != nil && got != (collector.Appended{}) {
+				t.Errorf("Append that is not known to be durable returned %+v", got)
+			}
+			return err
+		},
+		"BeginExport": func(ctx context.Context, s *Store) error {
+			_, err := s.BeginExport(ctx, "shop", 1)
+			return err
+		},
+		"FinishExport": func(ctx context.Context, s *Store) error {
+			return s.FinishExport(ctx, "shop", 1, nil, nil, time.Now())
+		},
+		"Erase": func(ctx context.Context, s *Store) error {
+			_, err := s.Erase(ctx, "shop", "u1", "somebody")
+			return err
+		},
+		"Replay": func(ctx context.Context, s *Store) error {
+			_, err := s.Replay(ctx)
+			return err
+		},
+		"Retain": func(ctx context.Context, s *Store) error {
+			now := time.Now()
+			_, err := s.Retain(ctx, collector.Retention{FactsBefore: now, ContentBefore: now})
+			return err
+		},
+		"Ready": func(ctx context.Context, s *Store) error { return s.Ready(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, err := open(t.Context(), filepath.Join(t.TempDir(), "align.db"), newQueue(100, 1<<20))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				for range 20 { // who is first is chance
+					// While the writer is held the first time, the call joins a second one who holds it, so that both are one group.
+					var gates [2]chan struct{}
+					for i := range gates {
+						gate := make(chan struct{})
+						go s.do(context.Background(), &job{apply: func(*transaction) error { <-gate; return nil }})
+						synctest.Wait()
+						gates[i] = gate
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					left := make(chan error)
+					go func() { left <- call(ctx, s) }()
+					synctest.Wait()
+					close(gates[0])
+					synctest.Wait()
+					cancel()
+					close(gates[1])
+					if err := <-left; err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, collector.ErrNotFound) && !errors.Is(err, collector.ErrOvertaken) {
+						t.Errorf("whoever left was told: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
 // The bytes of a batch count, and so does what was set aside: many large batches at a time wait for one another.
 func TestAppendIsBoundedByBytes(t *testing.T) {
 	large := func(n int) collector.Batch {

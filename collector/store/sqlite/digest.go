@@ -137,11 +137,7 @@ func (s *Store) digestAll(ctx context.Context, before func()) error {
 			return err
 		}
 		if len(list) == 0 {
-			var renewed int64
-			err := s.do(ctx, &job{apply: func(t *transaction) (err error) {
-				renewed, err = t.renewDigests()
-				return err
-			}})
+			renewed, err := ask(ctx, s, new(job), (*transaction).renewDigests)
 			if err != nil {
 				return errors.Join(errs, err)
 			}

@@ -23,11 +23,10 @@ func (s *Store) Erase(ctx context.Context, project, user, actor string) (got col
 	if user == "" {
 		return got, fmt.Errorf("sqlite: erase: %w: a user has an id", collector.ErrNotFound)
 	}
-	err = s.do(ctx, &job{apply: func(t *transaction) (err error) {
+	got, err = ask(ctx, s, new(job), func(t *transaction) (collector.Erased, error) {
 		e := eraser{transaction: t, project: project, user: user, pseudonym: pseudonym(), own: map[string]bool{}, taken: map[string]*names{}}
-		got, err = e.run(ctx, actor)
-		return err
-	}})
+		return e.run(ctx, actor)
+	})
 	if err == nil {
 		s.digests.changed()
 		err = s.maintain(ctx, (*writer).rewrite)

@@ -24,10 +24,10 @@ const (
 
 // BeginExport begins the files of a day. What an attempt that died left of them is forgotten, and its conversations still
 // have their news.
-func (s *Store) BeginExport(ctx context.Context, project string, day collector.Day) (build []byte, err error) {
-	build = make([]byte, 16)
+func (s *Store) BeginExport(ctx context.Context, project string, day collector.Day) ([]byte, error) {
+	build := make([]byte, 16)
 	_, _ = rand.Read(build) // never fails, see crypto/rand
-	err = s.do(ctx, &job{apply: func(t *transaction) error {
+	err := s.do(ctx, &job{apply: func(t *transaction) error {
 		var (
 			final bool
 			beat  int64
@@ -126,7 +126,7 @@ func (s *Store) FinishExport(ctx context.Context, project string, day collector.
 		return fmt.Errorf("sqlite: export: %w", err)
 	}
 	for more := true; more; {
-		err := s.do(ctx, &job{apply: func(t *transaction) error {
+		gone, err := ask(ctx, s, new(job), func(t *transaction) (int64, error) {
 			// A conversation that a fact spoke of since is compared with its file next time.
 			n, err := t.conn.ExecContext(context.Background(), `DELETE FROM export_news WHERE (project, session_id) IN
 				(SELECT n.project, n.session_id FROM export_news n CROSS JOIN sessions s
@@ -134,13 +134,11 @@ func (s *Store) FinishExport(ctx context.Context, project string, day collector.
 						AND s.project = ?1 AND s.id = n.session_id AND s.last_activity < ?3 AND (s.last_activity >= ?5 OR n.received < ?6) LIMIT ?4)`,
 				project, day, unixNano(day.End()), newsChunk, unixNano(day.Start()), unixNano(received))
 			if err != nil {
-				return err
+				return 0, err
 			}
-			gone, err := n.RowsAffected()
-			more = gone == newsChunk
-			return err
-		}})
-		if err == nil && more {
+			return n.RowsAffected()
+		})
+		if more = gone == newsChunk; err == nil && more {
 			err = s.maintain(ctx, (*writer).shrink)
 		}
 		if err != nil {

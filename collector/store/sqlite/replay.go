@@ -34,10 +34,7 @@ var emptied = []string{
 // the end of ctx leaves them as they were. Appends wait meanwhile; another process that serves the same file answers that
 // it cannot store, and its clients come again.
 func (s *Store) Replay(ctx context.Context) (facts int, err error) {
-	err = s.do(ctx, &job{apply: func(t *transaction) (err error) {
-		facts, err = t.replay(ctx)
-		return err
-	}})
+	facts, err = ask(ctx, s, new(job), func(t *transaction) (int, error) { return t.replay(ctx) })
 	if err != nil {
 		return 0, fmt.Errorf("sqlite: replay: %w", err)
 	}

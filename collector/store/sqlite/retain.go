@@ -44,11 +44,7 @@ func (s *Store) Retain(ctx context.Context, keep collector.Retention) (got colle
 			continue
 		}
 		for {
-			var n int
-			err := s.do(ctx, &job{apply: func(t *transaction) (err error) {
-				n, err = step.take(t, unixNano(step.before))
-				return err
-			}})
+			n, err := ask(ctx, s, new(job), func(t *transaction) (int, error) { return step.take(t, unixNano(step.before)) })
 			if err != nil {
 				return got, fmt.Errorf("sqlite: retain: %w", err)
 			}

@@ -217,16 +217,14 @@ func (s *Store) timedCommit(jobs []*job) error {
 // Ready writes one row, in the same queue as all appends, and returns nil when it is durable. From when the disk refused an
 // append until it took one, the row is as large as that append: there is always room for a small one.
 func (s *Store) Ready(ctx context.Context) error {
-	var ballast int
-	write := func() error {
-		return s.do(ctx, &job{proves: true, apply: func(t *transaction) error {
-			ballast = s.refused
-			return t.ready(time.Now(), ballast)
-		}})
+	write := func() (ballast int, err error) {
+		return ask(ctx, s, &job{proves: true}, func(t *transaction) (int, error) {
+			return s.refused, t.ready(time.Now(), s.refused)
+		})
 	}
-	err := write()
+	ballast, err := write()
 	if err == nil && ballast > 0 {
-		err = write() // a small one, which gives the room back
+		_, err = write() // a small one, which gives the room back
 	}
 	if err != nil {
 		return fmt.Errorf("sqlite: not ready: %w", err)
