@@ -39,13 +39,14 @@ type Client struct {
 	incomplete   atomic.Uint64
 	conversing   turns // of conversations, by id
 
-	idleMu   sync.Mutex // guards idle
-	idle     *idleTracker
-	idleWake chan struct{}   // capacity 1: the first session opened
-	idleCtx  context.Context // ends when Close begins
-	idleStop context.CancelFunc
-	idleDone chan struct{}   // closed when the idle watch has ended
-	journal  *sessionJournal // nil without a spool; idleMu guards it
+	idleMu    sync.Mutex // guards idle; see lockIdle
+	idle      *idleTracker
+	sightings sightings
+	idleWake  chan struct{}   // capacity 1: the tracker is to be looked after
+	idleCtx   context.Context // ends when Close begins
+	idleStop  context.CancelFunc
+	idleDone  chan struct{}   // closed when the idle watch has ended
+	journal   *sessionJournal // nil without a spool; idleMu guards it
 
 	told      sync.Map // kinds of drops that the log was told of
 	closing   atomic.Bool
@@ -161,25 +162,39 @@ func signOf(p payload) sign {
 
 // follow tells the idle tracker what an accepted event means for its session.
 func (c *Client) follow(s sign, now time.Time) {
-	switch {
-	case s.session == "" || !c.follows:
-	case s.end:
-		c.idleMu.Lock()
-		c.idle.forget(s.session)
-		c.idleMu.Unlock()
-	default:
-		c.touch(s.session, now, s.at)
+	if s.session != "" && c.follows {
+		c.sight(s.session, now, s.at, s.end)
 	}
 }
 
-func (c *Client) touch(session string, now, activity time.Time) {
-	c.idleMu.Lock()
+// sight tells the idle tracker that a session was active, or has ended, by and by: at once where the spool remembers open
+// sessions, because that must be on disk when a call returns.
+func (c *Client) sight(session string, now, activity time.Time, end bool) {
+	if c.cfg.SpoolDir == "" {
+		taken, wake := c.sightings.put(session, c.idle.since(now), activityNanos(now, activity), end)
+		if wake {
+			signal(c.idleWake)
+		}
+		if taken {
+			return
+		}
+	}
+	c.lockIdle()
+	defer c.idleMu.Unlock()
+	if end {
+		c.idle.forget(session)
+		return
+	}
 	first := c.idle.touch(session, now, activity)
-	due := c.journal != nil && c.journal.due(c.idle.open)
-	c.idleMu.Unlock()
-	if first || due {
+	if first || c.journal != nil && c.journal.due(c.idle.open) {
 		signal(c.idleWake)
 	}
+}
+
+// lockIdle takes the tracker's lock, and the tracker knows all that was recorded before.
+func (c *Client) lockIdle() {
+	c.idleMu.Lock()
+	c.sightings.tell(c.idle)
 }
 
 // watchIdle ends interactions and closes sessions that have gone quiet, with one timer for all of them.
@@ -231,19 +246,26 @@ func (c *Client) closeIdle() (wait time.Duration, any bool) {
 		}
 		c.idleMu.Lock()
 		defer c.idleMu.Unlock()
+		c.sightings.settle(c.idle)
 		next, any := c.idle.next()
 		return max(time.Until(next.Add(c.cfg.IdleTimeout)), 0), any
 	}
 }
+
+// maxClosed is how many sessions are looked up at once to be closed.
+const maxClosed = 256
 
 // closeDue closes some sessions without activity since deadline: few at a time, so that no recording call waits for the
 // tracker. A session leaves the tracker when its end is recorded, not before. It returns how many were closed; not ok
 // means that the buffer has no room: what the app records goes first, so a million sessions that go quiet at once take no
 // more than half of it.
 func (c *Client) closeDue(deadline time.Time, reason CloseReason) (closed int, ok bool) {
-	c.idleMu.Lock()
-	due := c.idle.due(make([]quiet, 0, 256), deadline)
+	c.lockIdle()
+	due := c.idle.due(maxClosed, deadline)
 	c.idleMu.Unlock()
+	if len(due) == 0 {
+		return 0, true
+	}
 	never, cancel := context.WithCancel(context.Background())
 	cancel() // never wait for room
 	for _, q := range due {
@@ -259,7 +281,7 @@ func (c *Client) closeDue(deadline time.Time, reason CloseReason) (closed int, o
 		if errors.Is(err, ErrBufferFull) {
 			return closed, false
 		}
-		c.idleMu.Lock()
+		c.lockIdle()
 		c.idle.forgetQuiet(q.id, deadline)
 		c.idleMu.Unlock()
 		if err == nil && reason == CloseIdle {
@@ -392,7 +414,7 @@ func (c *Client) closeOpenSessions(ctx context.Context) {
 			return
 		}
 		if !ok && await(ctx, nil, idleRetry) != nil {
-			c.idleMu.Lock()
+			c.lockIdle()
 			left := c.idle.open
 			c.idleMu.Unlock()
 			c.cfg.Logger.Warn("align: sessions left open at shutdown: no room to say so", "sessions", left)
@@ -491,7 +513,7 @@ func (c *Client) Stats() Stats {
 	s.Truncated = c.truncated.Load()
 	s.IdleCloses = c.idled.Load()
 	s.Incomplete = c.incomplete.Load()
-	c.idleMu.Lock()
+	c.lockIdle()
 	s.OpenSessions = uint64(c.idle.open)
 	c.idleMu.Unlock()
 	return s

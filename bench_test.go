@@ -242,12 +242,11 @@ func BenchmarkIdle(b *testing.B) {
 	})
 	b.Run("expire/1M", func(b *testing.B) {
 		t := fill()
-		slice := make([]quiet, 0, 256)
 		b.ReportAllocs()
 		for n := 256; b.Loop(); n++ {
 			if n == 256 {
 				n = 0
-				due := t.due(slice, now)
+				due := t.due(256, now)
 				for _, q := range due {
 					t.forgetQuiet(q.id, now)
 				}

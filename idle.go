@@ -1,11 +1,12 @@
 package align
 
 import (
+	"bytes"
 	"cmp"
 	"hash/maphash"
 	"math"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 )
 
@@ -59,24 +60,34 @@ type quiet struct {
 // touch notes activity of a session that was recorded now and happened at activity; zero means now.
 // It reports whether the tracker was empty before.
 func (t *idleTracker) touch(id string, now, activity time.Time) (first bool) {
+	return t.see(maphash.String(t.seed, id), []byte(id), t.since(now), activityNanos(now, activity))
+}
+
+// activityNanos is when activity that was recorded now happened, in Unix nanoseconds: now if it says nothing, or a time that
+// they cannot say.
+func activityNanos(now, activity time.Time) int64 {
 	if sec := activity.Unix(); activity.IsZero() || sec <= -maxNanoSeconds || sec >= maxNanoSeconds {
-		activity = now
+		return now.UnixNano()
 	}
-	hash := maphash.String(t.seed, id)
+	return activity.UnixNano()
+}
+
+// see is touch in the tracker's own words. It keeps nothing of id.
+func (t *idleTracker) see(hash uint64, id []byte, seen, activity int64) (first bool) {
 	i := t.find(hash, id)
 	if i == 0 {
 		first = t.open == 0
 		i = t.add(hash, id, activity)
-		t.at(i).seen = t.since(now) // which may be before the base
+		t.at(i).seen = seen // which may be before the base
 		t.linkBefore(i, 0)
 	} else if t.head().prev != i {
 		t.unlink(i)
 		t.linkBefore(i, 0)
 	}
 	s := t.at(i)
-	s.activity = max(s.activity, activity.UnixNano())
+	s.activity = max(s.activity, activity)
 	// Callers read the clock before they come here, so two may arrive out of order: the list must not.
-	s.seen = max(s.seen, t.since(now))
+	s.seen = max(s.seen, seen)
 	if before := s.prev; before != 0 {
 		s.seen = max(s.seen, t.at(before).seen)
 	}
@@ -104,9 +115,9 @@ func (t *idleTracker) note(i uint32) bool {
 // restore follows a session that a former process has followed. reorder must come after the last.
 func (t *idleTracker) restore(id string, seen, activity int64) {
 	hash := maphash.String(t.seed, id)
-	i := t.find(hash, id)
+	i := t.find(hash, []byte(id))
 	if i == 0 {
-		i = t.add(hash, id, time.Unix(0, activity))
+		i = t.add(hash, []byte(id), activity)
 		t.linkBefore(i, 0)
 	}
 	t.at(i).seen = t.since(time.Unix(0, seen))
@@ -130,8 +141,10 @@ func (t *idleTracker) reorder() {
 }
 
 // forget stops following a session.
-func (t *idleTracker) forget(id string) {
-	hash := maphash.String(t.seed, id)
+func (t *idleTracker) forget(id string) { t.end(maphash.String(t.seed, id), []byte(id)) }
+
+// end is forget in the tracker's own words. It keeps nothing of id.
+func (t *idleTracker) end(hash uint64, id []byte) {
 	if i := t.find(hash, id); i != 0 {
 		t.unlink(i)
 		t.removeFrom(hash, i)
@@ -140,34 +153,37 @@ func (t *idleTracker) forget(id string) {
 }
 
 // noteEnd tells the journal that a session is not followed any more.
-func (t *idleTracker) noteEnd(id string) {
+func (t *idleTracker) noteEnd(id []byte) {
 	if t.journal != nil {
-		t.journal.put(sessionForget, 0, 0, id)
+		t.journal.put(sessionForget, 0, 0, string(id))
 	}
 }
 
-// due appends to dst sessions without activity since deadline, the quietest first, at most as many as dst has room for.
-func (t *idleTracker) due(dst []quiet, deadline time.Time) []quiet {
+// due returns sessions without activity since deadline, the quietest first, at most so many.
+func (t *idleTracker) due(most int, deadline time.Time) (list []quiet) {
 	if t.open == 0 {
-		return dst
+		return nil
 	}
-	for i := t.head().next; i != 0 && len(dst) < cap(dst); i = t.at(i).next {
+	for i := t.head().next; i != 0 && len(list) < most; i = t.at(i).next {
 		s := t.at(i)
 		if s.seen > t.since(deadline) {
 			break
 		}
-		dst = append(dst, quiet{t.idOf(i), time.Unix(0, s.activity)})
+		if list == nil {
+			list = make([]quiet, 0, min(most, t.open))
+		}
+		list = append(list, quiet{t.idOf(i), time.Unix(0, s.activity)})
 	}
-	return dst
+	return list
 }
 
 // forgetQuiet stops following a session, unless it was active after deadline.
 func (t *idleTracker) forgetQuiet(id string, deadline time.Time) {
 	hash := maphash.String(t.seed, id)
-	if i := t.find(hash, id); i != 0 && t.at(i).seen <= t.since(deadline) {
+	if i := t.find(hash, []byte(id)); i != 0 && t.at(i).seen <= t.since(deadline) {
 		t.unlink(i)
 		t.removeFrom(hash, i)
-		t.noteEnd(id)
+		t.noteEnd([]byte(id))
 	}
 }
 
@@ -185,7 +201,7 @@ func (t *idleTracker) at(i uint32) *idleSlot { return &t.chunks[i/slotsPerChunk]
 func (t *idleTracker) head() *idleSlot       { return t.at(0) }
 
 // find returns the slot of a session, 0 if it is not followed.
-func (t *idleTracker) find(hash uint64, id string) uint32 {
+func (t *idleTracker) find(hash uint64, id []byte) uint32 {
 	i := t.byID[hash]
 	for i != 0 && !t.holds(i, id) {
 		i = t.at(i).same
@@ -193,12 +209,12 @@ func (t *idleTracker) find(hash uint64, id string) uint32 {
 	return i
 }
 
-func (t *idleTracker) holds(i uint32, id string) bool {
+func (t *idleTracker) holds(i uint32, id []byte) bool {
 	s := t.at(i)
 	if s.size == longID {
-		return t.long[i] == id
+		return t.long[i] == string(id)
 	}
-	return string(s.id[:s.size]) == id
+	return bytes.Equal(s.id[:s.size], id)
 }
 
 func (t *idleTracker) idOf(i uint32) string {
@@ -210,15 +226,15 @@ func (t *idleTracker) idOf(i uint32) string {
 }
 
 // add takes a slot for a session that is not followed yet. The caller links it.
-func (t *idleTracker) add(hash uint64, id string, activity time.Time) uint32 {
+func (t *idleTracker) add(hash uint64, id []byte, activity int64) uint32 {
 	i := t.allocate()
 	s := t.at(i)
-	*s = idleSlot{activity: activity.UnixNano(), same: t.byID[hash]}
+	*s = idleSlot{activity: activity, same: t.byID[hash]}
 	if len(id) <= len(s.id) {
 		s.size = uint8(copy(s.id[:], id))
 	} else {
 		s.size = longID
-		t.long[i] = strings.Clone(id)
+		t.long[i] = string(id)
 	}
 	t.byID[hash] = i
 	t.open++
@@ -271,4 +287,86 @@ func (t *idleTracker) linkBefore(i, next uint32) {
 	prev := t.at(next).prev
 	t.at(i).prev, t.at(i).next = prev, next
 	t.at(prev).next, t.at(next).prev = i, i
+}
+
+// sightings are what recording calls say of sessions on its way to the tracker. To follow a session leads through memory that
+// was last used when that session was: a call would wait for it longer than for the whole rest. To leave word costs the same
+// one line of memory each time, and the tracker catches up in one go.
+type sightings struct {
+	mu   sync.Mutex
+	list []sighting
+	// unwatched says that nobody looks after the tracker until there is a sighting, as no session is open.
+	unwatched bool
+	spare     []sighting // the list before; only for whoever holds the tracker
+}
+
+// sighting says that a session was active, or that it has ended. It is as large as a line of memory.
+type sighting struct {
+	seen     int64 // as of a slot
+	activity int64 // as of a slot
+	end      bool
+	size     uint8
+	id       [46]byte
+}
+
+const (
+	// maxSightings is how many are on their way at most: whoever comes then takes them there.
+	maxSightings = 512
+	// manySightings is when somebody should see to them.
+	manySightings = maxSightings / 2
+)
+
+// put takes a sighting in. It reports false when there is no room for it, nothing being taken then, and whether to wake
+// whoever looks after the tracker.
+func (l *sightings) put(id string, seen, activity int64, end bool) (taken, wake bool) {
+	one := sighting{seen: seen, activity: activity, end: end}
+	if len(id) > len(one.id) {
+		return false, false
+	}
+	one.size = uint8(copy(one.id[:], id))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.list) == maxSightings {
+		return false, false
+	}
+	l.list = append(l.list, one)
+	wake = l.unwatched || len(l.list) == manySightings
+	l.unwatched = false
+	return true, wake
+}
+
+// tell tells the tracker all of them, in their order. The caller holds the tracker.
+func (l *sightings) tell(t *idleTracker) {
+	l.mu.Lock()
+	list := l.list
+	if len(list) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	l.list = l.spare
+	l.mu.Unlock()
+	for i := range list {
+		s := &list[i]
+		id := s.id[:s.size]
+		if hash := maphash.Bytes(t.seed, id); s.end {
+			t.end(hash, id)
+		} else {
+			t.see(hash, id, s.seen, s.activity)
+		}
+	}
+	l.spare = list[:0]
+}
+
+// settle is tell for who looks after the tracker and goes to sleep now: while no session is open, the next sighting wakes it.
+func (l *sightings) settle(t *idleTracker) {
+	for {
+		l.tell(t)
+		l.mu.Lock()
+		if len(l.list) == 0 {
+			l.unwatched = t.open == 0
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+	}
 }

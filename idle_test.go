@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"reflect"
 	"runtime"
 	"slices"
@@ -377,16 +378,116 @@ func TestManySessionsUseOneTimer(t *testing.T) {
 	}
 }
 
+// What calls leave for the tracker to be told later leads to what it would know had each told it at once.
+func TestSightingsComeToTheSameAsTellingTheTrackerAtOnce(t *testing.T) {
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		now := time.Unix(1_000_000, 0)
+		var told sightings
+		later, atOnce := newIdleTracker(now), newIdleTracker(now)
+		for range 2000 {
+			now = now.Add(time.Duration(random.IntN(1000)) * time.Millisecond)
+			id := fmt.Sprint("session-", random.IntN(50))
+			end := random.IntN(10) == 0
+			if taken, _ := told.put(id, later.since(now), activityNanos(now, time.Time{}), end); !taken {
+				t.Fatal("no room between two looks")
+			}
+			if end {
+				atOnce.forget(id)
+			} else {
+				atOnce.touch(id, now, time.Time{})
+			}
+			if random.IntN(100) == 0 || len(told.list) == maxSightings {
+				told.tell(later)
+			}
+		}
+		told.tell(later)
+		if got, want := later.due(50, now), atOnce.due(50, now); !slices.Equal(got, want) {
+			t.Fatalf("seed %d: the tracker knows\n%v, want\n%v", seed, got, want)
+		}
+	}
+}
+
+// The idle watch sees to them before calls have to.
+func TestSightingsAreToldBeforeThereIsNoRoomForMore(t *testing.T) {
+	idleTest(t, func(c *Client, rec *recorder) {
+		for i := range 10 * manySightings {
+			say(t, c, fmt.Sprint("s", i%7), i+1)
+			synctest.Wait()
+			c.sightings.mu.Lock()
+			left := len(c.sightings.list)
+			c.sightings.mu.Unlock()
+			if left >= manySightings {
+				t.Errorf("%d wait to be told", left)
+				return
+			}
+		}
+	})
+}
+
+// Who finds no room for a sighting takes all there are to the tracker: here nobody else ever would.
+func TestSessionsAreFollowedWhenNobodyWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sessions = 5*maxSightings + 3
+		rec := &recorder{}
+		c := newClient(t, rec, func(cfg *Config) { cfg.IdleTimeout, cfg.CloseSessionsOnShutdown = -1, true })
+		for i := range sessions {
+			say(t, c, fmt.Sprint("s", i), 1)
+		}
+		if got := c.Stats().OpenSessions; got != sessions {
+			t.Errorf("%d sessions are open, want %d", got, sessions)
+		}
+		if err := c.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(closes(rec)); got != sessions {
+			t.Errorf("%d closes, want %d", got, sessions)
+		}
+	})
+}
+
+// An id that is too long for a sighting goes to the tracker at once, but not past those that are on their way: their sessions
+// would count as active when it came.
+func TestSessionWithALongIDHoldsUpNoOther(t *testing.T) {
+	idleTest(t, func(c *Client, rec *recorder) {
+		say(t, c, "short", 1)
+		after(time.Minute)
+		say(t, c, "short", 2)
+		last := time.Now()
+		after(28 * time.Minute)
+		say(t, c, strings.Repeat("long", 15), 1)
+		after(2*time.Minute + time.Second)
+		got := closes(rec)
+		if len(got) != 1 || got[0].Properties.GetSessionProperties().SessionId != "short" || !got[0].Properties.GetSessionProperties().SessionEndTime.AsTime().Equal(last) {
+			t.Errorf("closed half an hour after it was last active: %v", got)
+		}
+	})
+}
+
+// The tracker is left alone while no session is open, and looked after again from the next message on.
+func TestSessionIsWatchedAfterAllOthersHaveEnded(t *testing.T) {
+	idleTest(t, func(c *Client, rec *recorder) {
+		for i := range 3 {
+			session := fmt.Sprint("s", i)
+			say(t, c, session, 1)
+			after(time.Hour) // it closes, and then there is none for a while
+			if got := closes(rec); len(got) != i+1 || got[i].Properties.GetSessionProperties().SessionId != session {
+				t.Fatalf("closed after an hour of silence: %v, want %s last", got, session)
+			}
+		}
+	})
+}
+
 // Ids of one hash share an entry of the index: here all do, by way of an index that knows one hash only.
 func TestSessionsOfOneHashAreKeptApart(t *testing.T) {
 	tracker := newIdleTracker(time.Unix(0, 0))
 	now := time.Unix(1, 0)
 	const hash = 42
 	for _, id := range []string{"a", "b", "c", "d"} {
-		tracker.linkBefore(tracker.add(hash, id, now), 0)
+		tracker.linkBefore(tracker.add(hash, []byte(id), now.UnixNano()), 0)
 	}
 	unhash := func(id string) {
-		i := tracker.find(hash, id)
+		i := tracker.find(hash, []byte(id))
 		if i == 0 {
 			t.Fatalf("%s is lost", id)
 		}
@@ -395,11 +496,11 @@ func TestSessionsOfOneHashAreKeptApart(t *testing.T) {
 	}
 	for _, id := range []string{"b", "d", "a"} { // from the middle, the front, the end
 		unhash(id)
-		if tracker.find(hash, id) != 0 {
+		if tracker.find(hash, []byte(id)) != 0 {
 			t.Errorf("%s is still there", id)
 		}
 	}
-	if tracker.find(hash, "c") == 0 || tracker.open != 1 {
+	if tracker.find(hash, []byte("c")) == 0 || tracker.open != 1 {
 		t.Errorf("c is lost, %d open", tracker.open)
 	}
 	unhash("c")
@@ -434,7 +535,7 @@ func FuzzIdle(f *testing.F) {
 				delete(model, id)
 			case 3:
 				deadline := now.Add(-5 * time.Second)
-				due := tracker.due(make([]quiet, 0, 3), deadline)
+				due := tracker.due(3, deadline)
 				var want []quiet
 				for id, last := range model {
 					if !last.After(deadline) {
@@ -539,7 +640,7 @@ func TestIdleTrackerCountsFromBeforeItsBaseToo(t *testing.T) {
 	tr := newIdleTracker(base)
 	tr.touch("old", base.Add(-2*time.Hour), time.Time{})
 	tr.touch("new", base.Add(time.Second), time.Time{})
-	if due := tr.due(make([]quiet, 0, 2), base.Add(-time.Hour)); len(due) != 1 || due[0].id != "old" {
+	if due := tr.due(2, base.Add(-time.Hour)); len(due) != 1 || due[0].id != "old" {
 		t.Errorf("due an hour before the base: %v, want the session from two hours before", due)
 	}
 }

@@ -617,7 +617,7 @@ func (o *openInteractions) due(deadline time.Time) (list []*Interaction, last ti
 	if o.silent == nil {
 		return nil, time.Time{}, false
 	}
-	for _, q := range o.silent.due(make([]quiet, 0, 64), deadline) {
+	for _, q := range o.silent.due(64, deadline) {
 		list = append(list, o.byKey[q.id])
 	}
 	last, any = o.silent.next()

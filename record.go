@@ -157,7 +157,7 @@ func (c *Client) recordPlain(ctx context.Context, m *Message) (done bool, err er
 		return true, err
 	}
 	if c.follows {
-		c.touch(m.SessionID, now, m.CreateTime)
+		c.sight(m.SessionID, now, m.CreateTime, false)
 	}
 	return true, nil
 }
