@@ -311,9 +311,9 @@ type sighting struct {
 
 const (
 	// maxSightings is how many are on their way at most: whoever comes then takes them there.
-	maxSightings = 512
+	maxSightings = 256
 	// manySightings is when somebody should see to them.
-	manySightings = maxSightings / 2
+	manySightings = maxSightings / 4 * 3
 )
 
 // put takes a sighting in. It reports false when there is no room for it, nothing being taken then, and whether to wake

@@ -55,7 +55,8 @@ type measurement struct {
 }
 
 const (
-	warmUp     = 2000
+	warmUp     = 10_000 // enough for each text to have been used, and for the heap to have had the size of a burst
+	restEvents = 2000
 	closeLimit = 2 * time.Minute
 )
 
@@ -159,7 +160,7 @@ func (m *measurement) rest(ctx context.Context, p *peer, s setup, work *workload
 		return err
 	}
 	m.Opened = settled("RssAnon") - own
-	if err := begin(ctx, j.URL, run{Events: warmUp}); err != nil {
+	if err := begin(ctx, j.URL, run{Events: restEvents}); err != nil {
 		return err
 	}
 	f, ok := c.(flusher)
@@ -167,7 +168,7 @@ func (m *measurement) rest(ctx context.Context, p *peer, s setup, work *workload
 		return fmt.Errorf("%s cannot flush", p.name)
 	}
 	var msg message
-	for i := range warmUp {
+	for i := range restEvents {
 		work.message(i, &msg)
 		if err := c.record(&msg); err != nil {
 			return err
@@ -193,6 +194,7 @@ type recorder struct {
 	every               int     // every so-manieth call is timed
 	samples             []time.Duration
 	accepted            int
+	read                int // ends of lines, before they were recorded
 }
 
 func newRecorders(j job) []recorder {
@@ -223,6 +225,7 @@ func (r *recorder) record(c client, work *workload, start time.Time) {
 			r.pace(n, start)
 		}
 		work.message(i, m)
+		r.read += m.read()
 		var err error
 		if n%r.every != 0 {
 			err = c.record(m)

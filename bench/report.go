@@ -365,10 +365,11 @@ func (r *report) writeBars(b *strings.Builder) {
 func (r *report) writeNotes(b *strings.Builder) {
 	b.WriteString("\n## how it was measured\n\n" +
 		"Every client records the same messages: ~200 bytes of text, session, index, role, three properties; its own kind of event is\n" +
-		"made of them inside the call. A call is timed one in so many, 50,000 or so a run, at most one in three. Allocations are those\n" +
-		"of the whole process, the argument a caller makes included, until the last call returned (in brackets: until everything was\n" +
-		"sent). Delivered is what the server decoded and found unchanged; accepted, calls without an error; CPU, user and system time\n" +
-		"of the client's process for each delivered event, from opening to closed; peak, resident memory over the program's own.\n" +
+		"made of them inside the call. Outside of it the text has just been read, as an app has read what it received. A call is timed\n" +
+		"one in so many, 50,000 or so a run, at most one in three. Allocations are those of the whole process, the argument a caller\n" +
+		"makes included, until the last call returned (in brackets: until everything was sent). Delivered is what the server decoded\n" +
+		"and found unchanged; accepted, calls without an error; CPU, user and system time of the client's process for each delivered\n" +
+		"event, from opening to closed; peak, resident memory over the program's own.\n" +
 		"× best compares with the best peer that delivers everything, by event.\n\n")
 	t := table{{"peer", "version", "default", "tuned"}}
 	for _, p := range peers {
