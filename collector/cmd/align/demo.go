@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -71,13 +72,14 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	return errors.Join(err, host.close())
 }
 
-// untilGone ends ctx also when the terminal goes: a demo that nobody can end any more leaves nothing behind either. Started with
-// nohup it goes on.
+// untilGone ends ctx also when the terminal goes, or whoever reads what is printed: a demo that nobody can end any more, or that
+// talks to nobody, leaves nothing behind either. Started with nohup it goes on.
 func untilGone(ctx context.Context) (context.Context, context.CancelFunc) {
-	if signal.Ignored(syscall.SIGHUP) {
-		return context.WithCancel(ctx)
+	ends := []os.Signal{syscall.SIGPIPE}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
 	}
-	return signal.NotifyContext(ctx, syscall.SIGHUP)
+	return signal.NotifyContext(ctx, ends...)
 }
 
 // playScript plays dialogues, compares what arrived word by word, and without Once serves it until ctx ends.

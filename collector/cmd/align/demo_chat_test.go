@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -158,6 +159,34 @@ func TestOnlyTheDemoHasTheChat(t *testing.T) {
 		if response.StatusCode != http.StatusNotFound {
 			t.Errorf("align serve answers %s: %s", path, response.Status)
 		}
+	}
+}
+
+// As with `align demo | head -1`.
+func TestDemoLeavesNothingBehindWhenNobodyReadsOn(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a pipe whose reader has gone is no signal on Windows")
+	}
+	tmp := t.TempDir()
+	cmd := alignCommand(t, "demo", "--conversations", "20")
+	cmd.Env = append(cmd.Env, "TMPDIR="+tmp)
+	var diagnostics bytes.Buffer
+	cmd.Stderr = &diagnostics
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // of no effect once it was waited for
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Fatalf("%q, %v", line, err)
+	}
+	stdout.Close()
+	err = cmd.Wait()
+	if left, readErr := os.ReadDir(tmp); readErr != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v; it ended with %v\n%s", left, readErr, err, &diagnostics)
 	}
 }
 
