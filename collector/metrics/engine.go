@@ -112,23 +112,26 @@ type compiled struct {
 
 var allCompiled = sync.OnceValue(func() (list []compiled) {
 	for i := range Definitions {
-		d := &Definitions[i]
-		c := compiled{Definition: d}
-		if n := slices.Index(digest.SampleNames[:], d.Numerator); n >= 0 {
-			c.list, c.isList = digest.Sample(n), true
-		} else if d.Statement == "" {
-			c.numerator = mustParse(d.Numerator)
-		}
-		if d.Denominator != "" {
-			c.denominator = mustParse(d.Denominator)
-		}
-		if d.Where != "" {
-			c.where = mustParse(d.Where)
-		}
-		list = append(list, c)
+		list = append(list, compile(&Definitions[i]))
 	}
 	return list
 })
+
+func compile(d *Definition) compiled {
+	c := compiled{Definition: d}
+	if n := slices.Index(digest.SampleNames[:], d.Numerator); n >= 0 {
+		c.list, c.isList = digest.Sample(n), true
+	} else if d.Statement == "" {
+		c.numerator = mustParse(d.Numerator)
+	}
+	if d.Denominator != "" {
+		c.denominator = mustParse(d.Denominator)
+	}
+	if d.Where != "" {
+		c.where = mustParse(d.Where)
+	}
+	return c
+}
 
 func mustParse(text string) *expr {
 	e, err := parse(text)
@@ -154,7 +157,7 @@ func (e *Engine) Get(ctx context.Context, project string, q Query) (*Answer, err
 		return nil, err
 	}
 	q.Scope = scope
-	wanted, err := choose(q.Names)
+	wanted, err := choose(q.Names, &scope)
 	if err != nil {
 		return nil, err
 	}
@@ -196,13 +199,13 @@ func (e *Engine) Get(ctx context.Context, project string, q Query) (*Answer, err
 	return answer, nil
 }
 
-func choose(names []string) (list []*compiled, err error) {
+// choose returns the metrics of those names, all if there are none, as they are asked for.
+func choose(names []string, scope *Scope) (list []*compiled, err error) {
 	all := allCompiled()
 	if len(names) == 0 {
 		for i := range all {
 			list = append(list, &all[i])
 		}
-		return list, nil
 	}
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(c compiled) bool { return c.Name == name })
@@ -210,6 +213,11 @@ func choose(names []string) (list []*compiled, err error) {
 			return nil, fmt.Errorf("%w: there is no metric of that name; ListMetrics and `align metrics --list` name them", ErrInvalid)
 		}
 		list = append(list, &all[i])
+	}
+	for i, c := range list {
+		if d := c.in(scope); d != c.Definition {
+			list[i] = new(compile(d))
+		}
 	}
 	return list, nil
 }

@@ -54,6 +54,7 @@ func (e *Engine) Explain(ctx context.Context, project, name string, scope Scope,
 	if err != nil {
 		return nil, err
 	}
+	d = d.in(&scope)
 	answer, err := e.Get(ctx, project, Query{Scope: scope, Names: []string{name}})
 	if err != nil {
 		return nil, err

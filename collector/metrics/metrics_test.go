@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -430,6 +431,26 @@ func TestExplanationsAddUp(t *testing.T) {
 	}
 }
 
+// Two minutes are what a message is said to save as long as nobody knows better.
+func TestHoursSavedGoByWhatAMessageSaves(t *testing.T) {
+	e := world(t, 3, 50, onDay(40))
+	ask := func(minutes int) (hours float64) {
+		scope := Scope{From: onDay(0), To: onDay(40), MinutesSaved: minutes}
+		x, err := e.Explain(t.Context(), "shop", "hours_saved", scope, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told := cmp.Or(minutes, 2); !strings.Contains(x.Definition.Formula, fmt.Sprintf("× %d minutes", told)) || !strings.Contains(x.SQL, fmt.Sprintf("assistant_messages * %d", told)) ||
+			!same(x.BySQL.Value, x.Value.Value) {
+			t.Errorf("with %d minutes: %s\n%s\n%v and %v", minutes, x.Definition.Formula, x.SQL, *x.Value.Value, *x.BySQL.Value)
+		}
+		return *x.Value.Value
+	}
+	if usual, two, six := ask(0), ask(2), ask(6); usual <= 0 || two != usual || math.Abs(six-3*usual) > 1e-9 {
+		t.Errorf("%v hours, %v with 2 minutes, %v with 6", usual, two, six)
+	}
+}
+
 func TestWhatCannotBeAskedIsRefused(t *testing.T) {
 	e := &Engine{Store: newStore(t)}
 	for name, q := range map[string]Query{
@@ -441,6 +462,8 @@ func TestWhatCannotBeAskedIsRefused(t *testing.T) {
 		"no filter":  {Scope: Scope{Filters: []Filter{{"secret", "x"}}}},
 		"too many":   {MaxGroups: MaxGroups + 1},
 		"none of it": {MaxGroups: -1},
+		"no time":    {Scope: Scope{MinutesSaved: -1}},
+		"all day":    {Scope: Scope{MinutesSaved: MaxMinutesSaved + 1}},
 	} {
 		if _, err := e.Get(t.Context(), "shop", q); !errors.Is(err, ErrInvalid) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", name, err)

@@ -29,7 +29,15 @@ type Scope struct {
 	ByEnd       bool
 	Filters     []Filter // all must hold
 	IncludeTest bool     // conversations in test mode count as well
+	// MinutesSaved is how long people would have taken for what the assistant writes in one message, for hours_saved: 1 to
+	// [MaxMinutesSaved]; zero is [DefaultMinutesSaved].
+	MinutesSaved int
 }
+
+const (
+	DefaultMinutesSaved = 2
+	MaxMinutesSaved     = 24 * 60
+)
 
 // Filter asks for a value of a dimension; empty asks for conversations that have none.
 type Filter struct{ Dimension, Value string }
@@ -128,6 +136,10 @@ func (s Scope) complete(now time.Time) (Scope, error) {
 		s.From = s.To.Add(-DefaultWindow)
 	}
 	s.From, s.To = s.From.UTC(), s.To.UTC()
+	s.MinutesSaved = cmp.Or(s.MinutesSaved, DefaultMinutesSaved)
+	if s.MinutesSaved < 1 || s.MinutesSaved > MaxMinutesSaved {
+		return s, fmt.Errorf("%w: minutes saved can be 1 to %d", ErrInvalid, MaxMinutesSaved)
+	}
 	if !s.From.Before(s.To) {
 		return s, fmt.Errorf("%w: from must be before to", ErrInvalid)
 	}

@@ -77,7 +77,7 @@ func scopeOf(m *alignv1.MetricsScope) (s Scope, err error) {
 	for _, f := range m.GetFilters() {
 		s.Filters = append(s.Filters, Filter{f.GetDimension(), f.GetValue()})
 	}
-	s.IncludeTest = m.GetIncludeTestMode()
+	s.IncludeTest, s.MinutesSaved = m.GetIncludeTestMode(), int(m.GetMinutesSaved())
 	return s, nil
 }
 

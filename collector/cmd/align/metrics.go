@@ -72,6 +72,7 @@ type metricsCommand struct {
 	Filter  []string `help:"Only conversations with this value; repeatable, all must hold." placeholder:"DIMENSION=VALUE"`
 	Groups  int      `help:"How many groups at most; the rest is one (default ${default})." default:"50" placeholder:"N"`
 	Compare bool     `help:"Also compare with the time before."`
+	Minutes int      `help:"How many minutes each message of the assistant's saves somebody, for hours_saved (default ${default})." default:"2" placeholder:"N"`
 	Explain string   `help:"Say how this metric came about: its definition, its SQL, run, what was left out, and the conversations on each side." placeholder:"NAME"`
 	Size    int      `help:"With --explain: conversations on each side (default ${default})." default:"20" placeholder:"N"`
 	Offset  int      `help:"With --explain: leave out so many before." placeholder:"N"`
@@ -109,6 +110,7 @@ func (c *metricsCommand) Run(ctx context.Context, std streams) error {
 	}
 	scope := c.scope()
 	scope.Filters, _ = filtersOf(c.Filter) // Validate has read them
+	scope.MinutesSaved = c.Minutes
 	return c.engine(ctx, func(engine *metrics.Engine) error {
 		if c.Explain != "" {
 			x, err := engine.Explain(ctx, c.Project, c.Explain, scope, c.Size, c.Offset)

@@ -82,6 +82,7 @@ type MetricsScope struct {
 	Cohort          MetricsScope_Cohort    `protobuf:"varint,3,opt,name=cohort,proto3,enum=align.v1.MetricsScope_Cohort" json:"cohort,omitempty"`
 	Filters         []*MetricsScope_Filter `protobuf:"bytes,4,rep,name=filters,proto3" json:"filters,omitempty"` // all must hold
 	IncludeTestMode bool                   `protobuf:"varint,5,opt,name=include_test_mode,json=includeTestMode,proto3" json:"include_test_mode,omitempty"`
+	MinutesSaved    int32                  `protobuf:"varint,6,opt,name=minutes_saved,json=minutesSaved,proto3" json:"minutes_saved,omitempty"` // for hours_saved: by each message of the assistant's; 1 to 1440, 0 means 2
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -149,6 +150,13 @@ func (x *MetricsScope) GetIncludeTestMode() bool {
 		return x.IncludeTestMode
 	}
 	return false
+}
+
+func (x *MetricsScope) GetMinutesSaved() int32 {
+	if x != nil {
+		return x.MinutesSaved
+	}
+	return 0
 }
 
 type GetMetricsRequest struct {
@@ -1198,13 +1206,14 @@ var File_align_v1_metrics_proto protoreflect.FileDescriptor
 
 const file_align_v1_metrics_proto_rawDesc = "" +
 	"\n" +
-	"\x16align/v1/metrics.proto\x12\balign.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x03\n" +
+	"\x16align/v1/metrics.proto\x12\balign.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x03\n" +
 	"\fMetricsScope\x12.\n" +
 	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
 	"\x02to\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x125\n" +
 	"\x06cohort\x18\x03 \x01(\x0e2\x1d.align.v1.MetricsScope.CohortR\x06cohort\x127\n" +
 	"\afilters\x18\x04 \x03(\v2\x1d.align.v1.MetricsScope.FilterR\afilters\x12*\n" +
-	"\x11include_test_mode\x18\x05 \x01(\bR\x0fincludeTestMode\x1a<\n" +
+	"\x11include_test_mode\x18\x05 \x01(\bR\x0fincludeTestMode\x12#\n" +
+	"\rminutes_saved\x18\x06 \x01(\x05R\fminutesSaved\x1a<\n" +
 	"\x06Filter\x12\x1c\n" +
 	"\tdimension\x18\x01 \x01(\tR\tdimension\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"L\n" +
