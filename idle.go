@@ -290,8 +290,8 @@ func (t *idleTracker) linkBefore(i, next uint32) {
 }
 
 // sightings are what recording calls say of sessions on its way to the tracker. To follow a session leads through memory that
-// was last used when that session was: a call would wait for it longer than for the whole rest. To leave word costs the same
-// one line of memory each time, and the tracker catches up in one go.
+// was last used when that session was, and a call would wait for it. To leave word takes the same few lines of memory each
+// time, and the tracker catches up in one go.
 type sightings struct {
 	mu   sync.Mutex
 	list []sighting
