@@ -10,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
+	"os/exec"
 	"os/signal"
 	"regexp"
 	"runtime"
@@ -162,32 +163,50 @@ func TestOnlyTheDemoHasTheChat(t *testing.T) {
 	}
 }
 
+// demoProcess is a small demo in a process of its own, with a temporary folder of its own.
+type demoProcess struct {
+	*exec.Cmd
+	stdout io.ReadCloser
+	stderr bytes.Buffer
+	tmp    string
+}
+
+func startDemo(t *testing.T) *demoProcess {
+	t.Helper()
+	p := &demoProcess{Cmd: alignCommand(t, "demo", "--conversations", "20"), tmp: t.TempDir()}
+	p.Env, p.Stderr = append(p.Env, "TMPDIR="+p.tmp), &p.stderr
+	var err error
+	if p.stdout, err = p.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Process.Kill() }) // of no effect once it was waited for
+	return p
+}
+
+// leftNothing waits for its end, and returns how that was.
+func (p *demoProcess) leftNothing(t *testing.T) error {
+	t.Helper()
+	err := p.Wait()
+	if left, readErr := os.ReadDir(p.tmp); readErr != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v; it ended with %v\n%s", left, readErr, err, &p.stderr)
+	}
+	return err
+}
+
 // As with `align demo | head -1`.
 func TestDemoLeavesNothingBehindWhenNobodyReadsOn(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a pipe whose reader has gone is no signal on Windows")
 	}
-	tmp := t.TempDir()
-	cmd := alignCommand(t, "demo", "--conversations", "20")
-	cmd.Env = append(cmd.Env, "TMPDIR="+tmp)
-	var diagnostics bytes.Buffer
-	cmd.Stderr = &diagnostics
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // of no effect once it was waited for
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+	p := startDemo(t)
+	if line, err := bufio.NewReader(p.stdout).ReadString('\n'); err != nil {
 		t.Fatalf("%q, %v", line, err)
 	}
-	stdout.Close()
-	err = cmd.Wait()
-	if left, readErr := os.ReadDir(tmp); readErr != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v; it ended with %v\n%s", left, readErr, err, &diagnostics)
-	}
+	p.stdout.Close()
+	_ = p.leftNothing(t) // how it ends is the system's word
 }
 
 // A terminal that is closed says SIGHUP.
@@ -197,31 +216,16 @@ func TestDemoLeavesNothingBehindWhicheverSignalEndsIt(t *testing.T) {
 			t.Logf("%v is ignored here, and by what is started", sign)
 			continue
 		}
-		tmp := t.TempDir()
-		cmd := alignCommand(t, "demo", "--conversations", "20")
-		cmd.Env = append(cmd.Env, "TMPDIR="+tmp)
-		var diagnostics bytes.Buffer
-		cmd.Stderr = &diagnostics
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = cmd.Process.Kill() }) // of no effect once it was waited for
-		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		p := startDemo(t)
+		for lines := bufio.NewScanner(p.stdout); lines.Scan(); {
 			if strings.HasPrefix(lines.Text(), "Ctrl-C") {
-				if err := cmd.Process.Signal(sign); err != nil {
+				if err := p.Process.Signal(sign); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%v: %v\n%s", sign, err, &diagnostics)
-		}
-		if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
-			t.Errorf("%v: left behind: %v, %v", sign, left, err)
+		if err := p.leftNothing(t); err != nil {
+			t.Errorf("%v: %v\n%s", sign, err, &p.stderr)
 		}
 	}
 }
