@@ -146,14 +146,14 @@ func (t *idleTracker) forget(id string) { t.end(maphash.String(t.seed, id), []by
 // end is forget in the tracker's own words. It keeps nothing of id.
 func (t *idleTracker) end(hash uint64, id []byte) {
 	if i := t.find(hash, id); i != 0 {
-		t.unlink(i)
-		t.removeFrom(hash, i)
-		t.noteEnd(id)
+		t.drop(hash, i, id)
 	}
 }
 
-// noteEnd tells the journal that a session is not followed any more.
-func (t *idleTracker) noteEnd(id []byte) {
+// drop stops following the session in a slot, and tells the journal.
+func (t *idleTracker) drop(hash uint64, i uint32, id []byte) {
+	t.unlink(i)
+	t.removeFrom(hash, i)
 	if t.journal != nil {
 		t.journal.put(sessionForget, 0, 0, string(id))
 	}
@@ -181,9 +181,7 @@ func (t *idleTracker) due(most int, deadline time.Time) (list []quiet) {
 func (t *idleTracker) forgetQuiet(id string, deadline time.Time) {
 	hash := maphash.String(t.seed, id)
 	if i := t.find(hash, []byte(id)); i != 0 && t.at(i).seen <= t.since(deadline) {
-		t.unlink(i)
-		t.removeFrom(hash, i)
-		t.noteEnd([]byte(id))
+		t.drop(hash, i, []byte(id))
 	}
 }
 

@@ -115,9 +115,5 @@ func happeningOf(e *live.Event) (h happening, ok bool) {
 
 // brief is the beginning of a text.
 func brief(text string) string {
-	short, more := texts.Cut(text, maxLiveRunes)
-	if more {
-		short += "…"
-	}
-	return strings.ToValidUTF8(short, "\uFFFD")
+	return strings.ToValidUTF8(texts.Brief(text, maxLiveRunes), "\uFFFD")
 }

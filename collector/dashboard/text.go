@@ -7,7 +7,7 @@ import (
 
 // What is said can be of any length and hold any character. Pages show it as it is, but not all of it.
 
-// cutEscaped is cut to as many bytes as a text takes on a page, where a quote takes five.
+// cutEscaped returns as much of a text as takes so many bytes on a page, where a quote takes five, and whether there was more.
 func cutEscaped(text string, bytes int) (string, bool) {
 	at, taken := 0, 0
 	for at < len(text) {

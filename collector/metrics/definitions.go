@@ -43,7 +43,13 @@ type Definition struct {
 	Version int
 }
 
-const escalated = "status IN ('email', 'agent', 'customEscalation')"
+const (
+	escalated = "status IN ('email', 'agent', 'customEscalation')"
+
+	// Of hours_saved, by minutes.
+	savedFormula = "assistant messages × %d minutes"
+	savedSQL     = "assistant_messages * %d"
+)
 
 // Definitions are all metrics, in the order in which they are shown.
 var Definitions = versioned([]Definition{
@@ -107,7 +113,7 @@ var Definitions = versioned([]Definition{
 	{Name: "cost_per_session", Title: "Cost a conversation", Formula: "sum of the costs that were told / conversations whose cost is known", Unit: "USD", Scale: 1e9, Kind: Mean, Numerator: "cost", Denominator: "1", Where: "cost IS NOT NULL", Excludes: "conversations whose cost is unknown", Source: "tokens, cost per session"},
 	{Name: "cost_per_resolved_session", Title: "Cost a durable resolution", Formula: "sum of the costs of conversations old enough to tell / durable resolutions among them", Unit: "USD", Scale: 1e9, Kind: Mean, Numerator: "cost", Denominator: "durable IS NOT NULL AND durable", Where: "cost IS NOT NULL AND older_than_week", Excludes: "conversations whose cost is unknown, and those of the last 7 days", Source: "cost per resolved session"},
 	{Name: "tokens_per_session", Title: "Tokens a conversation", Formula: "tokens read and written / conversations where both are known", Unit: "tokens", Kind: Mean, Numerator: "input_tokens + output_tokens", Denominator: "1", Where: "input_tokens IS NOT NULL AND output_tokens IS NOT NULL", Excludes: "conversations whose tokens are unknown", Source: "tokens, cost per session"},
-	{Name: "hours_saved", Title: "Hours saved", Formula: "assistant messages × 2 minutes, or as many as you ask with", Unit: "hours", Kind: Count, Numerator: "assistant_messages * 2", Scale: 60, Denominator: "1", Source: "hours saved"},
+	{Name: "hours_saved", Title: "Hours saved", Formula: fmt.Sprintf(savedFormula, DefaultMinutesSaved) + ", or as many as you ask with", Unit: "hours", Kind: Count, Numerator: fmt.Sprintf(savedSQL, DefaultMinutesSaved), Scale: 60, Denominator: "1", Source: "hours saved"},
 
 	{Name: "active_users", Title: "Active users", Formula: "users who wrote at least one message in the window", Unit: "users", Kind: Count, Statement: "active_users", WholeDays: true, Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
 	{Name: "dau", Title: "Daily active users", Formula: "users who wrote on a UTC day, mean over the days of the window; a conversation over midnight counts on both days", Unit: "users", Kind: Mean, Statement: "dau", WholeDays: true, Excludes: "conversations whose user is unknown", Source: "DAU / WAU / MAU"},
@@ -154,7 +160,6 @@ func (d *Definition) in(s *Scope) *Definition {
 		return d
 	}
 	own := *d
-	own.Formula = fmt.Sprintf("assistant messages × %d minutes", s.MinutesSaved)
-	own.Numerator = fmt.Sprintf("assistant_messages * %d", s.MinutesSaved)
+	own.Formula, own.Numerator = fmt.Sprintf(savedFormula, s.MinutesSaved), fmt.Sprintf(savedSQL, s.MinutesSaved)
 	return &own
 }

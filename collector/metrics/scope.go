@@ -35,8 +35,10 @@ type Scope struct {
 }
 
 const (
+	// DefaultMinutesSaved is [Scope.MinutesSaved] where nobody knows better.
 	DefaultMinutesSaved = 2
-	MaxMinutesSaved     = 24 * 60
+	// MaxMinutesSaved bounds it: a day.
+	MaxMinutesSaved = 24 * 60
 )
 
 // Filter asks for a value of a dimension; empty asks for conversations that have none.

@@ -76,13 +76,7 @@ func counts(v *metrics.Value) string {
 func percent(share float64) string { return figures.Percent(share) }
 
 // bounded is a name that others gave, cut to what fits a table.
-func bounded(name string) string {
-	short, more := texts.Cut(name, 120)
-	if more {
-		short += "…"
-	}
-	return short
-}
+func bounded(name string) string { return texts.Brief(name, 120) }
 
 // sentence begins with a capital letter.
 func sentence(text string) string {

@@ -154,11 +154,5 @@ func (h *demoHost) close() (err error) {
 
 // conversations is a client of the read API with the read key.
 func (h *demoHost) conversations() alignv1connect.ConversationServiceClient {
-	withKey := func(next connect.UnaryFunc) connect.UnaryFunc {
-		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-			req.Header().Set("Authorization", "Bearer "+h.readKey)
-			return next(ctx, req)
-		}
-	}
-	return alignv1connect.NewConversationServiceClient(http.DefaultClient, h.url, connect.WithInterceptors(connect.UnaryInterceptorFunc(withKey)))
+	return alignv1connect.NewConversationServiceClient(http.DefaultClient, h.url, connect.WithInterceptors(keys.Bearer(h.readKey)))
 }

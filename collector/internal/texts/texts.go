@@ -18,3 +18,12 @@ func Cut(text string, codePoints int) (string, bool) {
 	}
 	return text[:at], at < len(text)
 }
+
+// Brief is Cut with a mark where there was more.
+func Brief(text string, codePoints int) string {
+	short, more := Cut(text, codePoints)
+	if more {
+		short += "…"
+	}
+	return short
+}

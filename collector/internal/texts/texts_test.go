@@ -12,5 +12,8 @@ func TestTextIsCutBetweenCodePoints(t *testing.T) {
 		if got, more := Cut(c.text, c.max); got != c.want || more != c.more {
 			t.Errorf("%q to %d: %q %v, want %q %v", c.text, c.max, got, more, c.want, c.more)
 		}
+		if got, marked := Brief(c.text, c.max), c.want+map[bool]string{true: "…"}[c.more]; got != marked {
+			t.Errorf("%q to %d in brief: %q, want %q", c.text, c.max, got, marked)
+		}
 	}
 }

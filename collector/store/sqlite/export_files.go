@@ -125,7 +125,7 @@ func (s *Store) FinishExport(ctx context.Context, project string, day collector.
 	if err != nil {
 		return fmt.Errorf("sqlite: export: %w", err)
 	}
-	for more := true; more; {
+	for {
 		gone, err := ask(ctx, s, new(job), func(t *transaction) (int64, error) {
 			// A conversation that a fact spoke of since is compared with its file next time.
 			n, err := t.conn.ExecContext(context.Background(), `DELETE FROM export_news WHERE (project, session_id) IN
@@ -138,14 +138,16 @@ func (s *Store) FinishExport(ctx context.Context, project string, day collector.
 			}
 			return n.RowsAffected()
 		})
-		if more = gone == newsChunk; err == nil && more {
+		if err == nil && gone == newsChunk {
 			err = s.maintain(ctx, (*writer).shrink)
 		}
 		if err != nil {
 			return fmt.Errorf("sqlite: export: %w", err)
 		}
+		if gone < newsChunk {
+			return nil
+		}
 	}
-	return nil
 }
 
 // ExportDays lists days that are final.
